@@ -1,0 +1,1 @@
+"""Explained behaviours, one module or folder each: its model, its data, its claims."""

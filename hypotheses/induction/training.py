@@ -1,0 +1,193 @@
+"""The optimisation: parameters, a plain forward pass, and a loop that can be stopped and taken up again."""
+
+import math
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int, UInt16
+from torch import Tensor
+
+from hypotheses.induction.corpus import rows_at
+
+Parameters = dict[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Everything that decides the weights, apart from the text."""
+
+    steps: int = 9000
+    batch: int = 8
+    seed: int = 0
+    n_layers: int = 2
+    n_heads: int = 8
+    d_model: int = 256
+    d_head: int = 32
+    d_vocab: int = 4096
+    n_ctx: int = 300
+    attention_rate: float = 0.02
+    other_rate: float = 3e-3
+    warmup: int = 100
+    decay_share: float = 0.4
+
+    def rate(self, step: int) -> float:
+        """The share of the full learning rate at a step: a short warm-up, flat, then linearly to zero."""
+        decay_from = self.steps * (1 - self.decay_share)
+        return min(1.0, (step + 1) / self.warmup, (self.steps - step) / (self.steps - decay_from))
+
+
+@dataclass
+class Run:
+    """A training run at some step."""
+
+    parameters: Parameters
+    optimizers: list[torch.optim.Optimizer]
+    step: int = 0
+    curve: list[dict[str, float]] = field(default_factory=list)
+
+
+def start(recipe: Recipe) -> Run:
+    """A run at step 0."""
+    parameters = {name: value.requires_grad_() for name, value in initial_parameters(recipe).items()}
+    attention = [value for name, value in parameters.items() if ".attn." in name]
+    others = [value for name, value in parameters.items() if ".attn." not in name]
+    return Run(
+        parameters,
+        [
+            # Muon orthogonalises the update; the attention matrices learn the induction circuit far sooner with it.
+            torch.optim.Muon(attention, lr=recipe.attention_rate, weight_decay=0.0),
+            torch.optim.AdamW(others, lr=recipe.other_rate, betas=(0.9, 0.95), weight_decay=0.0),
+        ],
+    )
+
+
+def initial_parameters(recipe: Recipe) -> Parameters:
+    """Random parameters; a head's query, key and value columns lie side by side: `[d_model, heads * d_head]`."""
+    generator = torch.Generator().manual_seed(recipe.seed)
+
+    def normal(*shape: int, std: float) -> Tensor:
+        return torch.randn(*shape, generator=generator) * std
+
+    d, inner, std = recipe.d_model, recipe.n_heads * recipe.d_head, recipe.d_model**-0.5
+    parameters = {
+        "embed.W_E": normal(recipe.d_vocab, d, std=0.5),
+        "pos_embed.W_pos": unit_sinusoids(recipe.n_ctx, d),
+        "unembed.W_U": normal(d, recipe.d_vocab, std=std),
+        "ln_final.w": torch.ones(d),
+        "ln_final.b": torch.zeros(d),
+    }
+    for layer in range(recipe.n_layers):
+        parameters |= {f"blocks.{layer}.ln1.w": torch.ones(d), f"blocks.{layer}.ln1.b": torch.zeros(d)}
+        parameters |= {f"blocks.{layer}.attn.W_{m}": normal(d, inner, std=std) for m in "QKV"}
+        parameters[f"blocks.{layer}.attn.W_O"] = normal(inner, d, std=std)
+    return parameters
+
+
+def unit_sinusoids(positions: int, d_model: int) -> Float[Tensor, "position d_model"]:
+    """Sines and cosines of amplitude 1 (Vaswani et al. 2017, section 3.5)."""
+    frequency = torch.exp(-math.log(10_000.0) * torch.arange(0, d_model, 2) / d_model)
+    angle = torch.arange(positions)[:, None] * frequency
+    return torch.stack([angle.sin(), angle.cos()], dim=-1).flatten(1)
+
+
+def row_losses(
+    parameters: Parameters, rows: Int[Tensor, "row position_plus_1"], recipe: Recipe
+) -> Float[Tensor, "row position"]:
+    """The loss in nats at every position, by the shortest path through PyTorch (no graph, nothing scrubbed)."""
+    inputs, labels = rows[:, :-1], rows[:, 1:]
+    resid = parameters["embed.W_E"][inputs]
+    position = parameters["pos_embed.W_pos"][: inputs.shape[1]]
+    for layer in range(recipe.n_layers):
+        block = {name.split(".")[-1]: v for name, v in parameters.items() if name.startswith(f"blocks.{layer}.")}
+        x = F.layer_norm(resid, resid.shape[-1:], block["w"], block["b"])
+        q, k, v = (_heads(x + position, block["W_Q"]), _heads(x + position, block["W_K"]), _heads(x, block["W_V"]))
+        q, k, v = (y.unflatten(-1, (recipe.n_heads, -1)).transpose(1, 2) for y in (q, k, v))
+        z = F.scaled_dot_product_attention(q, k, v, is_causal=True)
+        resid = resid + z.transpose(1, 2).flatten(2) @ block["W_O"]
+    x = F.layer_norm(resid, resid.shape[-1:], parameters["ln_final.w"], parameters["ln_final.b"])
+    logits = x @ parameters["unembed.W_U"]
+    return F.cross_entropy(logits.flatten(0, 1), labels.flatten(), reduction="none").view(labels.shape)
+
+
+def _heads(x: Tensor, weight: Tensor) -> Tensor:
+    return x @ weight
+
+
+def advance(run: Run, stream: UInt16[np.ndarray, "tokens"], recipe: Recipe, begin: int) -> float:
+    """One optimiser step on a fresh batch; returns its mean loss in nats."""
+    # The batch depends on (seed, step) alone, so that a run taken up again sees what it would have seen.
+    starts = np.random.default_rng([recipe.seed, run.step]).integers(0, len(stream) - recipe.n_ctx, recipe.batch)
+    rows = torch.from_numpy(rows_at(stream, starts, recipe.n_ctx, begin).astype(np.int64))
+    loss = row_losses(run.parameters, rows, recipe).mean()
+    loss.backward()
+    for optimizer, full_rate in zip(run.optimizers, (recipe.attention_rate, recipe.other_rate), strict=True):
+        for group in optimizer.param_groups:
+            group["lr"] = full_rate * recipe.rate(run.step)
+        optimizer.step()
+        optimizer.zero_grad()
+    run.step += 1
+    return loss.item()
+
+
+def save_checkpoint(run: Run, path: Path) -> None:
+    """Write the run so that a kill at any moment leaves the old file or the new one."""
+    state = {
+        "parameters": {name: value.detach() for name, value in run.parameters.items()},
+        "optimizers": [optimizer.state_dict() for optimizer in run.optimizers],
+        "step": run.step,
+        "curve": run.curve,
+    }
+    unfinished = path.with_suffix(".unfinished")
+    torch.save(state, unfinished)
+    os.replace(unfinished, path)
+
+
+def load_checkpoint(path: Path, recipe: Recipe) -> Run:
+    """Take a run up where it was saved."""
+    state = torch.load(path, weights_only=True)
+    run = start(recipe)
+    with torch.no_grad():
+        for name, value in state["parameters"].items():
+            run.parameters[name].copy_(value)
+    for optimizer, saved in zip(run.optimizers, state["optimizers"], strict=True):
+        optimizer.load_state_dict(saved)
+    run.step, run.curve = state["step"], state["curve"]
+    return run
+
+
+def repeated_rows(recipe: Recipe, rows: int, begin: int) -> Int[Tensor, "row position_plus_1"]:
+    """BEGIN, random tokens, and the same random tokens again: only induction can predict the second half."""
+    generator = torch.Generator().manual_seed(recipe.seed)
+    half = torch.randint(2, recipe.d_vocab, (rows, recipe.n_ctx // 2), generator=generator)
+    return torch.cat([torch.full((rows, 1), begin), half, half], dim=1)
+
+
+@torch.no_grad()
+def measure(run: Run, held_out: Int[Tensor, "row position_plus_1"], recipe: Recipe, begin: int) -> dict[str, float]:
+    """A point of the training curve: the held-out loss, and the loss on each half of repeated random tokens."""
+    repeated = row_losses(run.parameters, repeated_rows(recipe, 16, begin), recipe)
+    half = repeated.shape[1] // 2
+    return {
+        "step": run.step,
+        "held_out": row_losses(run.parameters, held_out, recipe).mean().item(),
+        "random": repeated[:, :half].mean().item(),
+        "repeated": repeated[:, half:].mean().item(),
+    }
+
+
+def train(
+    run: Run, stream: UInt16[np.ndarray, "tokens"], held_out: Int[Tensor, "row position_plus_1"],
+    recipe: Recipe, begin: int, checkpoint: Path, every: int = 250,
+) -> Iterator[tuple[int, float]]:
+    """Train to the recipe's end, yielding (step, loss); the curve and the checkpoint grow every `every` steps."""
+    while run.step < recipe.steps:
+        loss = advance(run, stream, recipe, begin)
+        if run.step % every == 0 or run.step == recipe.steps:
+            run.curve.append(measure(run, held_out, recipe, begin))
+            save_checkpoint(run, checkpoint)
+        yield run.step, loss

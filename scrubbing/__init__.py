@@ -1,0 +1,31 @@
+"""How much of what a network does does an explanation account for? Causal scrubbing, as a library."""
+
+from scrubbing.correspondence import Hypothesis
+from scrubbing.errors import (
+    DataError,
+    GraphError,
+    HypothesisError,
+    ModelError,
+    ScrubbingError,
+    ScrubbingWarning,
+)
+from scrubbing.experiment import Case, scrub
+from scrubbing.graph import Graph, Node, per_position, reads
+from scrubbing.score import Score
+
+__all__ = [
+    "Case",
+    "DataError",
+    "Graph",
+    "GraphError",
+    "Hypothesis",
+    "HypothesisError",
+    "ModelError",
+    "Node",
+    "Score",
+    "ScrubbingError",
+    "ScrubbingWarning",
+    "per_position",
+    "reads",
+    "scrub",
+]

@@ -1,0 +1,44 @@
+"""The dataset: named columns of one length, whatever they came as."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from scrubbing.errors import DataError
+
+
+def as_columns(data: Mapping[str, Any]) -> dict[str, Tensor]:
+    """Columns as tensors: from tensors, arrays, lists, or a table with named columns (pandas, pyarrow).
+
+    Raises `DataError` for no columns, different lengths, or values of no fixed type.
+    """
+    names = list(getattr(data, "column_names", None) or data)
+    columns = {str(name): _as_tensor(str(name), data[name]) for name in names}
+    if not columns:
+        raise DataError("the data have no columns; give a dict of tensors of one length")
+    lengths = {name: len(column) for name, column in columns.items()}
+    if len(set(lengths.values())) > 1:
+        shown = ", ".join(f"{name} {length}" for name, length in lengths.items())
+        raise DataError(f"the columns of the data differ in length: {shown}")
+    if not next(iter(lengths.values())):
+        raise DataError("the data have no rows")
+    return columns
+
+
+def _as_tensor(name: str, column: Any) -> Tensor:
+    if not isinstance(column, Tensor):
+        array = np.asarray(column)
+        if array.dtype.kind not in "biufc":
+            raise DataError(
+                f"the column {name!r} holds values of type {array.dtype}, and only numbers can be columns; "
+                f"encode it, for example with numpy.unique(column, return_inverse=True)[1]"
+            )
+        if array.dtype in (np.uint16, np.uint32, np.uint64):
+            array = array.astype(np.int64)  # types that torch cannot index with
+        column = torch.from_numpy(np.ascontiguousarray(array))
+    if column.ndim == 0:
+        raise DataError(f"the column {name!r} is a single number; it must have one entry per row")
+    return column

@@ -1,0 +1,44 @@
+"""What can go wrong, by whose hand it can be mended. Every message says what was given, what is true and what to do."""
+
+import difflib
+from collections.abc import Iterable
+
+
+class ScrubbingError(Exception):
+    """Any mistake that this package can name."""
+
+
+class GraphError(ScrubbingError):
+    """A graph, or a rewrite of one, that makes no sense."""
+
+
+class UnknownNameError(GraphError, KeyError):
+    """A name that a graph does not have (a `KeyError` too, so that a graph is a proper mapping)."""
+
+    __str__ = Exception.__str__
+
+
+class HypothesisError(ScrubbingError):
+    """A hypothesis that its network cannot be asked about."""
+
+
+class DataError(ScrubbingError):
+    """Data, or a value computed from data, that cannot be used."""
+
+
+class ModelError(ScrubbingError):
+    """Weights or a configuration that cannot be used."""
+
+
+class ScrubbingWarning(UserWarning):
+    """Something legal that is probably not what was meant."""
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """The tail of a message about an unknown name: what it was probably meant to be.
+
+    >>> nearest("prev_att", ["embed", "prev_at", "prev_off"])
+    "; did you mean 'prev_at'?"
+    """
+    close = difflib.get_close_matches(name, list(known), n=1)
+    return f"; did you mean {close[0]!r}?" if close else ""

@@ -1,0 +1,179 @@
+"""Run a plan: the distinct calls, once each, chunk by chunk of references."""
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from scrubbing.errors import DataError
+from scrubbing.plan import Assembled, Call, Expression, Feature, Leaf
+from scrubbing.sampling.agreement import Classes, PositionClasses, agreement, agreement_by_position
+from scrubbing.sampling.streams import Sample, Stream
+
+Columns = Mapping[str, Tensor]
+RowsOf = Callable[[Stream], np.ndarray]
+
+FIRST_CHUNK = 8
+LIVE_BYTES = 512 * 2**20  # what a chunk's values may take together
+TABLE_BYTES = 2**30  # what the values of a position-wise claim may take for all rows of the dataset
+
+
+@dataclass(frozen=True)
+class Evaluator:
+    """Values of expressions on the references of a sample."""
+
+    columns: Columns
+    sample: Sample
+    live_bytes: int = LIVE_BYTES
+    _tables: dict[Expression, Tensor] = field(default_factory=dict, repr=False)
+    _classes: dict[Feature, Classes | PositionClasses] = field(default_factory=dict, repr=False)
+
+    def losses(self, roots: Sequence[Expression], progress: Callable[[int], None] = lambda done: None) -> list[Tensor]:
+        """Each root's value, one number per draw: `[references * draws]`, on the CPU.
+
+        `progress` is told how many draws are done, chunk by chunk.
+        """
+        pieces: list[list[Tensor]] = []
+        start, size = 0, FIRST_CHUNK
+        while start < len(self.sample):
+            stop = min(start + size, len(self.sample))
+            live = Live()
+            pieces.append([_one_loss_per_row(value, stop - start) for value in self.chunk(roots, start, stop, live)])
+            size = max(1, int(self.live_bytes * (stop - start) / max(live.peak, 1)))
+            start = stop
+            progress(stop)
+        return [torch.cat(piece) for piece in zip(*pieces, strict=True)]
+
+    def classes(self, feature: Feature) -> Classes | PositionClasses:
+        """Which rows of the dataset agree on a feature."""
+        if feature not in self._classes:
+            classify = agreement_by_position if feature.per_position else agreement
+            try:
+                self._classes[feature] = classify(self._on_dataset(feature.value), self.sample.dataset_rows)
+            except DataError as error:
+                raise DataError(f"the feature of {feature.name!r} cannot be used: {error}") from error
+        return self._classes[feature]
+
+    def _on_dataset(self, root: Expression) -> Any:
+        everything = np.arange(self.sample.dataset_rows)
+        return self._values([root], lambda stream: everything, Live())[0]
+
+    def chunk(self, roots: Sequence[Expression], start: int, stop: int, live: "Live | None" = None) -> list[Any]:
+        """The roots' values for the draws from `start` to `stop`."""
+        return self._values(roots, lambda stream: self.sample.rows(stream)[start:stop], live or Live())
+
+    def _values(self, roots: Sequence[Expression], rows: RowsOf, live: "Live") -> list[Any]:
+        """Compute each expression once, and let go of each value after its last use."""
+        order = _evaluation_order(roots)
+        remaining = Counter(argument for step in order for argument in step.arguments)
+        remaining.update(roots)
+        values: dict[Expression, Any] = {}
+        for step in order:
+            values[step] = self._value(step, values, rows)
+            live.add(values[step])
+            for argument in step.arguments:
+                remaining[argument] -= 1
+                if not remaining[argument]:
+                    live.remove(values.pop(argument))
+        return [values[root] for root in roots]
+
+    def _value(self, step: Expression, values: Mapping[Expression, Any], rows: RowsOf) -> Any:
+        match step:
+            case Leaf(column, stream):
+                return self.columns[column][torch.from_numpy(rows(stream))]
+            case Call(fn, arguments):
+                return fn(*(values[argument] for argument in arguments))
+            case Assembled():
+                return self._assembled(step, rows)
+
+    # -- values whose positions come from different rows
+
+    def _assembled(self, step: Assembled, rows: RowsOf) -> Tensor:
+        streams = _streams(step.value)
+        if len(streams) == 1:
+            table = self._table(step)
+            if table is not None:
+                donors = torch.from_numpy(rows(streams.pop()))
+                return table[donors, torch.arange(step.positions)].movedim(1, step.axis)
+
+        def at(position: int) -> Tensor:
+            def rows_here(stream: Stream) -> np.ndarray:
+                here = rows(stream)
+                return here[:, position] if here.ndim == 2 else here
+
+            value = self._values([step.value], rows_here, Live())[0]
+            return value.select(step.axis, position)
+
+        return torch.stack([at(position) for position in range(step.positions)], dim=step.axis)
+
+    def _table(self, step: Assembled) -> Tensor | None:
+        """The value for every row of the dataset, positions second; None where that would be too large.
+
+        Each row of a pass serves all positions and references that drew it, so the table costs one pass over the data.
+        """
+        if step.value not in self._tables:
+            dataset = np.arange(self.sample.dataset_rows)
+            pieces: list[Tensor] = []
+            for rows in np.array_split(dataset, max(1, len(dataset) // FIRST_CHUNK)):
+                value = self._values([step.value], lambda stream, rows=rows: rows, Live())[0]
+                if value.nbytes // len(rows) * len(dataset) > TABLE_BYTES:
+                    return None
+                pieces.append(value.movedim(step.axis, 1))
+            self._tables[step.value] = torch.cat(pieces)
+        return self._tables[step.value]
+
+
+@dataclass
+class Live:
+    """The bytes held by intermediate values, and the most that there ever were."""
+
+    now: int = 0
+    peak: int = 0
+
+    def add(self, value: Any) -> None:
+        """A value came to be."""
+        self.now += _nbytes(value)
+        self.peak = max(self.peak, self.now)
+
+    def remove(self, value: Any) -> None:
+        """A value was let go."""
+        self.now -= _nbytes(value)
+
+
+def _nbytes(value: Any) -> int:
+    if isinstance(value, tuple):
+        return sum(map(_nbytes, value))
+    return getattr(value, "nbytes", 0)
+
+
+def _evaluation_order(roots: Iterable[Expression]) -> list[Expression]:
+    """Every expression that the roots need, each after its arguments."""
+    order: dict[Expression, None] = {}
+    stack = [(root, False) for root in reversed(list(roots))]
+    while stack:
+        step, ready = stack.pop()
+        if ready:
+            order[step] = None
+        elif step not in order:
+            stack.append((step, True))
+            stack.extend((argument, False) for argument in reversed(step.arguments))
+    return list(order)
+
+
+def _streams(value: Expression) -> set[Stream]:
+    return {step.stream for step in _evaluation_order([value]) if isinstance(step, Leaf)}
+
+
+def _one_loss_per_row(value: Any, rows: int) -> Tensor:
+    loss = torch.as_tensor(value)
+    if loss.shape != (rows,):
+        raise DataError(
+            f"the output of G has shape {list(loss.shape)} for {rows} rows; it must be one loss per row, "
+            f"for example loss.mean(dim=-1)"
+        )
+    loss = loss.detach().cpu()
+    return loss if loss.is_floating_point() else loss.double()

@@ -1,0 +1,251 @@
+"""Computational graphs: named pure functions whose parameter names are their edges.
+
+The network and the explanation are both graphs. A name that a graph reads and does not compute is a column of the dataset.
+"""
+
+import inspect
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any
+
+import networkx as nx
+
+from scrubbing.errors import GraphError, UnknownNameError, nearest
+
+
+@dataclass(frozen=True)
+class Reads:
+    """The function of `reads(...)`: of one input its value, of several their tuple, of none a constant."""
+
+    def __call__(self, *values: Any) -> Any:
+        return values[0] if len(values) == 1 else values
+
+
+@dataclass(frozen=True)
+class Node:
+    """One function and the names it reads, in the order of its parameters.
+
+    `fn` is compared by identity if it is a plain function and by value if it is a frozen dataclass; equal functions of
+    equal values are computed once. `position_axis` is the axis of the value that runs over positions of a sequence.
+    `per_position` marks a claim about each position by itself (see `per_position`).
+    """
+
+    fn: Callable[..., Any]
+    inputs: tuple[str, ...]
+    position_axis: int | None = None
+    per_position: bool = field(default=False, kw_only=True)
+
+    @property
+    def is_reads(self) -> bool:
+        """Whether the node claims nothing but which inputs matter."""
+        return isinstance(self.fn, Reads)
+
+    @classmethod
+    def of(cls, value: "Node | Callable[..., Any]", *, name: str) -> "Node":
+        """The node that a user wrote as a plain function: its parameters are what it reads."""
+        if isinstance(value, Node):
+            return value
+        if not callable(value):
+            raise GraphError(
+                f"{name!r} is {value!r}, which is neither a Node nor a function; "
+                f"write {name}=lambda ...: ... or {name}=reads(...)"
+            )
+        return cls(value, _parameters(value, name))
+
+
+def _parameters(fn: Callable[..., Any], name: str) -> tuple[str, ...]:
+    try:
+        parameters = inspect.signature(fn).parameters.values()
+    except (TypeError, ValueError) as error:
+        raise GraphError(
+            f"{name!r}: the parameters of {fn!r} cannot be read; name its inputs: Node(fn, ('a', 'b'))"
+        ) from error
+    unnamed = [p.name for p in parameters if p.kind in (p.VAR_POSITIONAL, p.VAR_KEYWORD, p.KEYWORD_ONLY)]
+    if unnamed:
+        raise GraphError(
+            f"{name!r}: {unnamed[0]!r} of its function is not a plain positional parameter; "
+            f"name its inputs: Node(fn, ('a', 'b'))"
+        )
+    return tuple(p.name for p in parameters)
+
+
+def reads(*names: str) -> Node:
+    """A claim about which inputs matter, and none about what is made of them.
+
+    >>> Graph(loss=reads("logits", "labels")).columns
+    ('labels', 'logits')
+    """
+    return Node(Reads(), names)
+
+
+def per_position(claim: Node | Callable[..., Any]) -> Node:
+    """A claim about each position by itself: at position p only `claim(...)[:, p]` matters.
+
+    The function returns `[rows, positions]`; each position of each reference draws its own donor among the rows that
+    agree there (SEMANTICS: position-wise claims).
+    """
+    return replace(Node.of(claim, name="per_position"), per_position=True)
+
+
+class Graph(Mapping[str, Node]):
+    """An immutable set of named nodes with one output: the node that no other reads.
+
+    >>> double = Graph(twice=lambda x: 2 * x, loss=lambda twice, y: abs(twice - y))
+    >>> double.output, double.columns
+    ('loss', ('x', 'y'))
+    """
+
+    def __init__(self, nodes: Mapping[str, Node | Callable[..., Any]] | None = None, /, **named: Any) -> None:
+        written = {**(nodes or {}), **named}
+        self._nodes = {name: Node.of(value, name=name) for name, value in written.items()}
+        problems = _problems(self._nodes)
+        if problems:
+            raise GraphError("; ".join(problems))
+        self._origin: Graph | None = None
+
+    # -- what it is
+
+    @cached_property
+    def output(self) -> str:
+        """The one node that no other reads."""
+        return _unread(self._nodes)[0]
+
+    @cached_property
+    def order(self) -> tuple[str, ...]:
+        """Every node after all that it reads; among those free to stand anywhere, alphabetically."""
+        return tuple(n for n in nx.lexicographical_topological_sort(_edges(self._nodes)) if n in self._nodes)
+
+    @cached_property
+    def columns(self) -> tuple[str, ...]:
+        """The names that the graph reads and does not compute, sorted."""
+        return tuple(sorted({i for node in self._nodes.values() for i in node.inputs} - self._nodes.keys()))
+
+    @cached_property
+    def upstream_columns(self) -> dict[str, frozenset[str]]:
+        """For every node and column, the columns that its value depends on."""
+        found = {column: frozenset([column]) for column in self.columns}
+        for name in self.order:
+            found[name] = frozenset().union(*(found[i] for i in self._nodes[name].inputs))
+        return found
+
+    @property
+    def origin(self) -> "Graph":
+        """The graph that was there before the first rewrite; itself, if it was never rewritten."""
+        return self._origin or self
+
+    def readers(self, name: str) -> tuple[str, ...]:
+        """The nodes that read the node or column `name`, in order."""
+        if name not in self.columns:
+            self[name]
+        return tuple(n for n in self.order if name in self._nodes[n].inputs)
+
+    # -- a mapping of names to nodes
+
+    def __getitem__(self, name: str) -> Node:
+        try:
+            return self._nodes[name]
+        except KeyError:
+            raise UnknownNameError(f"there is no node {name!r}{nearest(name, self._nodes)}") from None
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._nodes
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._nodes)
+
+    def __len__(self) -> int:
+        return len(self._nodes)
+
+    def __eq__(self, other: object) -> bool:
+        return self._nodes == other._nodes if isinstance(other, Graph) else NotImplemented
+
+    def __hash__(self) -> int:
+        return hash(frozenset(self._nodes.items()))
+
+    def __repr__(self) -> str:
+        lines = [f"  {name}({', '.join(self._nodes[name].inputs)})" for name in self.order]
+        return "\n".join([f"Graph of {len(self)} nodes, output {self.output!r}, columns {', '.join(self.columns)}", *lines])
+
+    # -- what can be done with it
+
+    def __or__(self, changes: Mapping[str, Node | Callable[..., Any]]) -> "Graph":
+        """Add or replace nodes. Old nodes that nothing reads any more are dropped; a new one that nothing reads is an error."""
+        new = {name: Node.of(value, name=name) for name, value in changes.items()}
+        merged = self._nodes | new
+        unread = _unread(merged)
+        roots = {n for n in unread if n in new} or {self.output}
+        if self.output in unread:
+            roots.add(self.output)
+        kept = set(roots)
+        for root in roots:
+            kept |= nx.ancestors(_edges(merged), root)
+        return Graph({name: node for name, node in merged.items() if name in kept})
+
+    def rewritten(self, changes: Mapping[str, Node | Callable[..., Any]]) -> "Graph":
+        """`self | changes` for changes that alter no value: the new graph remembers where it came from."""
+        graph = self | changes
+        graph._origin = self.origin
+        return graph
+
+    def __call__(self, data: Mapping[str, Any]) -> Any:
+        """The value of the output on `data`, all rows at once."""
+        return self.activations(data, self.output)[0]
+
+    def activations(self, data: Mapping[str, Any], *names: str) -> tuple[Any, ...]:
+        """The values of the named nodes (or columns) on `data`, each computed once."""
+        values: dict[str, Any] = {}
+        wanted = set(names)
+        for name in names:
+            if name in self._nodes:
+                wanted |= nx.ancestors(_edges(self._nodes), name)
+            elif name not in self.columns:
+                raise UnknownNameError(f"there is no node or column {name!r}{nearest(name, [*self._nodes, *self.columns])}")
+        for name in wanted - self._nodes.keys():
+            if name not in data:
+                raise GraphError(f"the data have no column {name!r}{nearest(name, data)}")
+            values[name] = data[name]
+        for name in self.order:
+            if name in wanted:
+                node = self._nodes[name]
+                values[name] = node.fn(*(values[i] for i in node.inputs))
+        return tuple(values[name] for name in names)
+
+
+def _edges(nodes: Mapping[str, Node]) -> nx.DiGraph:
+    edges = nx.DiGraph()
+    edges.add_nodes_from(nodes)
+    edges.add_edges_from((i, name) for name, node in nodes.items() for i in node.inputs)
+    return edges
+
+
+def _unread(nodes: Mapping[str, Node]) -> list[str]:
+    read = {i for node in nodes.values() for i in node.inputs}
+    return [name for name in nodes if name not in read]
+
+
+def _problems(nodes: Mapping[str, Node]) -> list[str]:
+    """Everything that is wrong with a set of nodes, in words."""
+    if not nodes:
+        return ["a graph needs at least one node"]
+    problems = [
+        f"{name!r} is not a name that Python allows for a parameter"
+        for name in [*nodes, *(i for node in nodes.values() for i in node.inputs)]
+        if not name.isidentifier()
+    ]
+    problems += [f"{name!r} reads {i!r} twice" for name, node in nodes.items() for i in _twice(node.inputs)]
+    try:
+        cycle = [edge[0] for edge in nx.find_cycle(_edges(nodes))]
+        problems.append(f"these nodes read each other in a circle: {' -> '.join([*cycle, cycle[0]])}")
+    except nx.NetworkXNoCycle:
+        unread = _unread(nodes)
+        if len(unread) > 1:
+            problems.append(
+                f"a graph has one output, but nothing reads any of {', '.join(map(repr, sorted(unread)))}; "
+                f"leave out what is not needed or read it"
+            )
+    return problems
+
+
+def _twice(names: tuple[str, ...]) -> list[str]:
+    return sorted({n for n in names if names.count(n) > 1})

@@ -1,0 +1,77 @@
+"""A transformer's configuration, in transformer_lens' names."""
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+# What transformer_lens can be told and these graphs do not compute: the only values that are accepted.
+_NEUTRAL: dict[str, tuple[Any, ...]] = {
+    "attn_only": (True,),
+    "attention_dir": ("causal",),
+    "use_local_attn": (False, None),
+    "parallel_attn_mlp": (False, None),
+    "scale_attn_by_inverse_layer_idx": (False, None),
+    "attn_scores_soft_cap": (-1, -1.0, None),
+    "output_logits_soft_cap": (-1, -1.0, None),
+    "final_rms": (False, None),
+    "use_normalization_before_and_after": (False, None),
+    "post_embedding_ln": (False, None),
+}
+
+
+class TransformerConfig(BaseModel):
+    """The fields that decide what an attention-only transformer computes; others are ignored if they are neutral."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    n_layers: int = Field(ge=1)
+    n_heads: int = Field(ge=1)
+    d_model: int = Field(ge=1)
+    d_head: int = Field(ge=1)
+    d_vocab: int = Field(ge=1)
+    n_ctx: int = Field(ge=1)
+    attn_only: bool = True
+    d_vocab_out: int | None = None
+    positional_embedding_type: Literal["standard", "rotary", "shortformer"] = "standard"
+    normalization_type: Literal["LN", "LNPre", "RMS", "RMSPre"] | None = "LN"
+    eps: float = 1e-5
+    act_fn: str | None = None
+    use_attn_scale: bool = True
+    attn_scale: float | None = None
+    rotary_dim: int | None = None
+    rotary_base: float = 10_000.0
+    rotary_adjacent_pairs: bool = False
+
+    @model_validator(mode="before")
+    @classmethod
+    def _only_what_is_computed(cls, given: Any) -> Any:
+        if not isinstance(given, dict):
+            return given
+        for name, accepted in _NEUTRAL.items():
+            if name in given and given[name] not in accepted:
+                raise ValueError(f"{name} is {given[name]!r}, and graphs are made only for {accepted[0]!r}")
+        if given.get("n_key_value_heads") not in (None, given.get("n_heads")):
+            raise ValueError("n_key_value_heads differs from n_heads, and grouped queries are not supported")
+        return given
+
+    @property
+    def out_vocab(self) -> int:
+        """The number of tokens that are predicted."""
+        return self.d_vocab if self.d_vocab_out in (None, -1) else self.d_vocab_out
+
+    @property
+    def score_scale(self) -> float:
+        """What attention scores are multiplied by."""
+        if not self.use_attn_scale:
+            return 1.0
+        return self.d_head**-0.5 if self.attn_scale in (None, -1.0) else 1 / self.attn_scale
+
+    @property
+    def norm_kind(self) -> Literal["LN", "RMS"] | None:
+        """The norm, whether or not its gain is folded away."""
+        return None if self.normalization_type is None else "LN" if "LN" in self.normalization_type else "RMS"
+
+    @property
+    def norm_has_gain(self) -> bool:
+        """Whether the norm has parameters of its own."""
+        return self.normalization_type in ("LN", "RMS")

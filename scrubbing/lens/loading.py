@@ -1,0 +1,138 @@
+"""Weights and configuration from a folder or from transformer_lens, checked before anything is computed."""
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from pydantic import ValidationError
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
+from scrubbing.errors import ModelError, nearest
+from scrubbing.lens.config import TransformerConfig
+
+Shape = tuple[int, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Transformer:
+    """A configuration, and weights in transformer_lens' old parameter names.
+
+    Raises `ModelError` for parameters that are missing, unknown or of another shape, and for values that are not finite.
+    """
+
+    config: TransformerConfig
+    weights: Mapping[str, Tensor] = field(repr=False)
+
+    def __post_init__(self) -> None:
+        problems = list(_problems(self.config, self.weights))
+        if problems:
+            more = f" (and {len(problems) - 1} more problems)" if len(problems) > 1 else ""
+            raise ModelError(problems[0] + more)
+
+    def to(self, dtype: torch.dtype | None = None, device: str | None = None) -> "Transformer":
+        """The same with all weights of one type, on one device."""
+        return Transformer(self.config, {k: v.to(dtype=dtype, device=device) for k, v in self.weights.items()})
+
+
+def load_transformer(source: str | Path | Any) -> Transformer:
+    """A transformer from a folder (config.json, model.safetensors) or a transformer_lens model."""
+    if not isinstance(source, str | Path):
+        return from_transformer_lens(source)
+    folder = Path(source)
+    if not folder.is_dir():
+        raise ModelError(f"there is no model folder {folder}; it must hold config.json and model.safetensors")
+    return Transformer(read_config(folder / "config.json"), _read_weights(folder / "model.safetensors"))
+
+
+def from_transformer_lens(model: Any) -> Transformer:
+    """A transformer_lens model (a bridge of version 4, or an older HookedTransformer), as it is: nothing is folded."""
+    config = getattr(model, "cfg", None)
+    if config is None:
+        raise ModelError(f"{type(model).__name__} is neither a folder nor a transformer_lens model (it has no cfg)")
+    fields = {name: getattr(config, name) for name in dir(config) if not name.startswith("_")}
+    plain = {k: v for k, v in fields.items() if isinstance(v, str | int | float | bool | None)}
+    parameters = model.tl_parameters() if hasattr(model, "tl_parameters") else model.state_dict()
+    weights = {name: value.detach() for name, value in dict(parameters).items()}
+    return Transformer(_validated(plain, "the model's cfg"), _without_buffers(weights))
+
+
+def read_config(path: Path) -> TransformerConfig:
+    """A configuration from a JSON file."""
+    try:
+        given = json.loads(path.read_text(encoding="utf8"))
+    except FileNotFoundError:
+        raise ModelError(f"{path} is missing; it holds the model's n_layers, n_heads, d_model, ...") from None
+    except (OSError, ValueError) as error:
+        raise ModelError(f"{path} cannot be read as JSON: {error}") from None
+    return _validated(given, str(path))
+
+
+def _validated(given: Any, where: str) -> TransformerConfig:
+    try:
+        return TransformerConfig.model_validate(given)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(map(str, first["loc"]))
+        raise ModelError(f"{where}: {place + ': ' if place else ''}{first['msg'].removeprefix('Value error, ')}") from None
+
+
+def _read_weights(path: Path) -> dict[str, Tensor]:
+    try:
+        return _without_buffers(load_file(path))
+    except FileNotFoundError:
+        raise ModelError(f"{path} is missing; it holds the model's weights") from None
+    except (OSError, SafetensorError, ValueError) as error:
+        raise ModelError(
+            f"{path} is damaged or no safetensors file ({error}); copy it again from where it came from"
+        ) from None
+
+
+def _without_buffers(weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Old transformer_lens files carry masks and rotary tables, which are not parameters."""
+    buffers = ("mask", "IGNORE", "rotary_sin", "rotary_cos")
+    return {name: value for name, value in weights.items() if name.rsplit(".", 1)[-1] not in buffers}
+
+
+def _shapes(c: TransformerConfig) -> tuple[dict[str, Shape], dict[str, Shape]]:
+    """Every parameter that must be there, and every one that may."""
+    required: dict[str, Shape] = {"embed.W_E": (c.d_vocab, c.d_model), "unembed.W_U": (c.d_model, c.out_vocab)}
+    optional: dict[str, Shape] = {"unembed.b_U": (c.out_vocab,)}
+    if c.positional_embedding_type != "rotary":
+        required["pos_embed.W_pos"] = (c.n_ctx, c.d_model)
+    norms = ["ln_final"]
+    for layer in range(c.n_layers):
+        block = f"blocks.{layer}"
+        norms.append(f"{block}.ln1")
+        required |= {f"{block}.attn.W_{m}": (c.n_heads, c.d_model, c.d_head) for m in "QKV"}
+        required[f"{block}.attn.W_O"] = (c.n_heads, c.d_head, c.d_model)
+        optional |= {f"{block}.attn.b_{m}": (c.n_heads, c.d_head) for m in "QKV"}
+        optional[f"{block}.attn.b_O"] = (c.d_model,)
+    if c.norm_has_gain:
+        required |= {f"{norm}.w": (c.d_model,) for norm in norms}
+        (required if c.norm_kind == "LN" else optional).update({f"{norm}.b": (c.d_model,) for norm in norms})
+    return required, optional
+
+
+def _problems(config: TransformerConfig, weights: Mapping[str, Tensor]) -> Iterator[str]:
+    required, optional = _shapes(config)
+    known = required | optional
+    for name in required:
+        if name not in weights:
+            yield f"the weights lack {name!r}, which config.json's settings call for"
+    for name, value in weights.items():
+        if name not in known:
+            yield f"the weights hold {name!r}, which config.json's settings do not call for{nearest(name, known)}"
+        elif tuple(value.shape) != known[name]:
+            yield (
+                f"{name!r} has the shape {list(value.shape)}, but by config.json it must be {list(known[name])}: "
+                f"the weights and the configuration are not of one model"
+            )
+        elif not value.isfinite().all():
+            yield f"{name!r} holds values that are not finite: the file is damaged or the training diverged"
+    if len({value.dtype for value in weights.values()}) > 1:
+        yield "the weights are of several types; save them all in one, for example float32"

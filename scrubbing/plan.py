@@ -1,0 +1,247 @@
+"""From hypotheses to the distinct calls that they need: the paper's recursion, memoised by value.
+
+Every expression is either a column on a stream of rows or a function of other expressions, and equal expressions are one
+object, within a hypothesis and across all hypotheses planned together. Nothing is enumerated by path, except where each
+path draws donors of its own.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from scrubbing.correspondence import Hypothesis
+from scrubbing.errors import HypothesisError
+from scrubbing.graph import Graph
+from scrubbing.sampling.agreement import Classes, PositionClasses
+from scrubbing.sampling.streams import Drawn, Fixed, References, Stream
+
+Path = tuple[str, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Leaf:
+    """A column of the data, on the rows of a stream."""
+
+    column: str
+    stream: Stream
+
+    @property
+    def arguments(self) -> "tuple[Expression, ...]":
+        return ()
+
+
+@dataclass(frozen=True, eq=False)
+class Call:
+    """A node's function, applied."""
+
+    fn: Callable[..., Any]
+    arguments: "tuple[Expression, ...]"
+
+
+@dataclass(frozen=True, eq=False)
+class Assembled:
+    """A value put together along its position axis, each position from the datum that its stream has there."""
+
+    value: "Expression"
+    axis: int
+    positions: int
+
+    @property
+    def arguments(self) -> "tuple[Expression, ...]":
+        return ()  # its value is computed by position, in a run of its own
+
+
+Expression = Leaf | Call | Assembled
+
+
+@dataclass(frozen=True)
+class Policy:
+    """What stands in for what a hypothesis leaves open (SEMANTICS: policies).
+
+    `others` is "node", "reference", "input" or a fixed pairing; `donors` fixes the stream of I's nodes by name.
+    """
+
+    others: str | Fixed = "node"
+    donors: Mapping[str, Fixed] = field(default_factory=dict)
+    exclude_self: bool = False
+    cap: int = 100_000
+
+
+Classify = Callable[["Feature"], Classes | PositionClasses]
+
+
+@dataclass(frozen=True)
+class Feature:
+    """The value of a node of I, of which datums agree or not."""
+
+    name: str = field(compare=False)
+    value: Expression
+    per_position: bool
+
+
+class Planner:
+    """Turns hypotheses into expressions; asked for the same value twice, it gives the same object twice.
+
+    `classify` evaluates a feature on the dataset and says which rows agree.
+    """
+
+    def __init__(self, policy: Policy, classify: Classify) -> None:
+        self.policy = policy
+        self.classify = classify
+        self._expressions: dict[Any, Expression] = {}
+        self._forwards: dict[Any, Expression] = {}
+
+    def plain(self, graph: Graph, stream: Stream) -> Expression:
+        """The graph's output by an ordinary forward pass on one stream."""
+        return self.forward(graph, graph.output, dict.fromkeys(graph.columns, stream))
+
+    def scrubbed(self, hypothesis: Hypothesis) -> "Scrubbed":
+        """The output of G with every input replaced that the hypothesis calls replaceable."""
+        walk = _Walk(self, hypothesis)
+        walk.refuse_too_many_streams()
+        output = hypothesis.I.output
+        return Scrubbed(walk.visit(output, (output,), References()), walk.streams)
+
+    def forward(self, graph: Graph, name: str, streams: Mapping[str, Stream]) -> Expression:
+        """A node's value where each column comes from the stream given for it."""
+        if name not in graph:
+            return self.leaf(name, streams[name])
+        key = (graph, name, frozenset((c, streams[c]) for c in graph.upstream_columns[name]))
+        if key not in self._forwards:
+            node = graph[name]
+            self._forwards[key] = self.call(node.fn, tuple(self.forward(graph, i, streams) for i in node.inputs))
+        return self._forwards[key]
+
+    def leaf(self, column: str, stream: Stream) -> Expression:
+        """A column on a stream."""
+        return self._expressions.setdefault((column, stream), Leaf(column, stream))
+
+    def call(self, fn: Callable[..., Any], arguments: tuple[Expression, ...]) -> Expression:
+        """A function of expressions."""
+        return self._expressions.setdefault((fn, *map(id, arguments)), Call(fn, arguments))
+
+    def assembled(self, value: Expression, axis: int, positions: int) -> Expression:
+        """An expression whose positions come from streams of their own."""
+        return self._expressions.setdefault((id(value), axis), Assembled(value, axis, positions))
+
+
+@dataclass(frozen=True)
+class Scrubbed:
+    """A hypothesis as an expression, and the streams that its nodes drew, by path."""
+
+    output: Expression
+    streams: Mapping[str, Stream]
+
+
+@dataclass
+class _Walk:
+    """The recursion through one hypothesis."""
+
+    planner: Planner
+    h: Hypothesis
+    streams: dict[str, Stream] = field(default_factory=dict)
+    _seen: dict[Any, Expression] = field(default_factory=dict)
+    _branching: dict[str, int] = field(default_factory=dict)
+
+    def visit(self, name: str, path: Path, x: Stream) -> Expression:
+        """An activation of c(name), where `x` is the node's own datum: `run` of the paper's algorithm."""
+        # Where nothing below draws by path, all paths that bring the same datum are one.
+        key = (name, x, path if self.streams_below(name) else None)
+        if key not in self._seen:
+            image = self.h.G[self.h.image(name)]
+            arguments = tuple(self._input(name, path, x, p) for p in image.inputs)
+            self._seen[key] = self.planner.call(image.fn, arguments)
+        return self._seen[key]
+
+    def _input(self, name: str, path: Path, x: Stream, p: str) -> Expression:
+        claimed = self.h.claimed_inputs(name)
+        if p in claimed:
+            return self._claimed(claimed[p], (*path, claimed[p]), x)
+        if p not in self.h.G:
+            return self.planner.leaf(p, x if p in self.h.read_columns(name) else self._other(path, p, x))
+        passed = self.h.passed_columns(name)
+        streams = {c: x if c in passed else self._other(path, p, x) for c in self.h.G.upstream_columns[p]}
+        return self.planner.forward(self.h.G, p, streams)
+
+    def _claimed(self, name: str, path: Path, parent: Stream) -> Expression:
+        node, image = self.h.I[name], self.h.G[self.h.image(name)]
+        donor = self._donor(name, path, parent)
+        self.streams["/".join(path)] = donor
+        if not node.per_position or donor.positions is None:
+            return self.visit(name, path, donor)
+        if image.position_axis is None:
+            raise HypothesisError(
+                f"{name!r} is claimed per position, but {self.h.image(name)!r} does not say which axis of its value "
+                f"runs over positions: give its Node a position_axis"
+            )
+        return self.planner.assembled(self.visit(name, path, donor), image.position_axis, donor.positions)
+
+    def _donor(self, name: str, path: Path, parent: Stream) -> Stream:
+        """The stream x' of a claimed node, given its parent's."""
+        node = self.h.I[name]
+        if name in self.planner.policy.donors:
+            return self.planner.policy.donors[name]
+        if self._passes_only_what_agrees(name):
+            return parent
+        if node.per_position and parent.positions is not None:
+            raise HypothesisError(f"{name!r} is claimed per position below another claim per position; claim it whole")
+        value = self.planner.forward(self.h.I, name, dict.fromkeys(self.h.I.columns, References()))
+        classes = self.planner.classify(Feature(name, value, node.per_position))
+        positions = len(classes.at) if isinstance(classes, PositionClasses) else parent.positions
+        return Drawn(path, parent, classes, positions)
+
+    def _passes_only_what_agrees(self, name: str) -> bool:
+        """Whether every agreeing donor passes on the same as the parent's own datum, which may then stand for itself.
+
+        Agreement on `reads(...)` is agreement on every column and every child's feature, and those are all that the
+        donor decides. (A `u` that must differ from the donor would be decided by it too.)
+        """
+        node = self.h.I[name]
+        return node.is_reads and not node.per_position and not self.planner.policy.exclude_self
+
+    def _other(self, path: Path, p: str, x: Stream) -> Stream:
+        """The stream u of what a node leaves unclaimed."""
+        other = self._other_stream(path, p, x)
+        self.streams["/".join(other.key if isinstance(other, Drawn) else ("other",))] = other
+        return other
+
+    def _other_stream(self, path: Path, p: str, x: Stream) -> Stream:
+        policy = self.planner.policy
+        if isinstance(policy.others, Fixed):
+            return policy.others
+        if policy.others == "reference":
+            return Drawn(("other",), References() if policy.exclude_self else None)
+        key = (*path, p, "other") if policy.others == "input" else (*path, "other")
+        return Drawn(key, x if policy.exclude_self else None, positions=x.positions)
+
+    # -- how many streams there are, without making them
+
+    def streams_below(self, name: str) -> int:
+        """The number of streams drawn by path at or below a node, if every path has its own."""
+        if name not in self._branching:
+            claimed = self.h.claimed_inputs(name)
+            own = self._unclaimed_streams(name) if self.planner.policy.others in ("node", "input") else 0
+            children = (self.streams_below(m) + (not self._passes_only_what_agrees(m)) for m in claimed.values())
+            self._branching[name] = own + sum(children)
+        return self._branching[name]
+
+    def _unclaimed_streams(self, name: str) -> int:
+        """How many streams u a node draws."""
+        claimed, read, passed = self.h.claimed_inputs(name), self.h.read_columns(name), self.h.passed_columns(name)
+        open_inputs = [
+            p
+            for p in self.h.G[self.h.image(name)].inputs
+            if p not in claimed and not (self.h.G.upstream_columns[p] <= (passed if p in self.h.G else set(read)))
+        ]
+        return len(open_inputs) if self.planner.policy.others == "input" else min(1, len(open_inputs))
+
+    def refuse_too_many_streams(self) -> None:
+        """Raise before the work, where the paths that draw donors of their own are too many to follow."""
+        count, cap = self.streams_below(self.h.I.output), self.planner.policy.cap
+        if count > cap:
+            raise HypothesisError(
+                f"this hypothesis has {count:,} distinct streams of donors, one per path, and the cap is {cap:,}; "
+                f'score it with others="reference", or claim whole columns with reads(...), '
+                f"so that paths share their streams"
+            )
+

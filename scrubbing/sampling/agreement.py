@@ -1,0 +1,127 @@
+"""Which rows agree: a feature's values cut the dataset into classes, and a donor is drawn from a row's own class."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from hashlib import blake2b
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from scrubbing.errors import DataError
+
+
+@dataclass(frozen=True, eq=False)
+class Classes:
+    """A partition of the dataset's rows: two rows with one number agree.
+
+    Compared by content, so that one partition found twice is one partition.
+    """
+
+    ids: Int[np.ndarray, "row"]
+
+    @cached_property
+    def sizes(self) -> Int[np.ndarray, "class"]:
+        """The number of rows in each class."""
+        return np.bincount(self.ids)
+
+    @cached_property
+    def digest(self) -> bytes:
+        """A fingerprint of the partition."""
+        return blake2b(np.ascontiguousarray(self.ids).data, digest_size=16).digest()
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Classes) and self.digest == other.digest
+
+    def __hash__(self) -> int:
+        return hash(self.digest)
+
+    @cached_property
+    def _members(self) -> Int[np.ndarray, "row"]:
+        return np.argsort(self.ids, kind="stable")
+
+    @cached_property
+    def _starts(self) -> Int[np.ndarray, "class"]:
+        return np.cumsum(self.sizes) - self.sizes
+
+    @cached_property
+    def _rank(self) -> Int[np.ndarray, "row"]:
+        """A row's place within its class."""
+        rank = np.empty_like(self.ids)
+        rank[self._members] = np.arange(len(self.ids)) - np.repeat(self._starts, self.sizes)
+        return rank
+
+    def draw(
+        self, rows: Int[np.ndarray, "*shape"], uniforms: Float[np.ndarray, "*shape"], *, exclude_self: bool = False
+    ) -> Int[np.ndarray, "*shape"]:
+        """One agreeing row for each of `rows`, picked by numbers in [0, 1).
+
+        With `exclude_self` never the row itself, unless it is alone in its class.
+        """
+        ids = self.ids[rows]
+        if not exclude_self:
+            return self._members[self._starts[ids] + (uniforms * self.sizes[ids]).astype(np.int64)]
+        others = self.sizes[ids] - 1
+        pick = (uniforms * others).astype(np.int64)
+        pick += (pick >= self._rank[rows]) & (others > 0)
+        return self._members[self._starts[ids] + pick]
+
+
+@dataclass(frozen=True)
+class PositionClasses:
+    """A partition of the rows for each position."""
+
+    at: tuple[Classes, ...]
+
+    def draw(
+        self, rows: Int[np.ndarray, "*shape"], uniforms: Float[np.ndarray, "*shape"], *, exclude_self: bool = False
+    ) -> Int[np.ndarray, "*shape"]:
+        """One row that agrees at the position, for each (reference, position)."""
+        columns = [
+            classes.draw(rows[:, p], uniforms[:, p], exclude_self=exclude_self) for p, classes in enumerate(self.at)
+        ]
+        return np.stack(columns, axis=1)
+
+
+def agreement(value: Any, rows: int) -> Classes:
+    """The classes of rows on which a feature's values are equal: exactly, and for a tuple in every part.
+
+    Raises `DataError` for a value that is not one per row, has NaN, or is of no fixed type.
+    """
+    return Classes(_class_numbers(value, rows))
+
+
+def agreement_by_position(value: Any, rows: int) -> PositionClasses:
+    """The classes at each position of a feature `[rows, positions]`."""
+    array = _as_array(value, rows)
+    if array.ndim != 2:
+        raise DataError(f"a claim per position must return [rows, positions]; this one has shape {list(array.shape)}")
+    return PositionClasses(tuple(agreement(column, rows) for column in array.T))
+
+
+def _class_numbers(value: Any, rows: int) -> Int[np.ndarray, "row"]:
+    if isinstance(value, tuple):
+        if not value:  # a constant: everything agrees
+            return np.zeros(rows, dtype=np.int64)
+        value = np.stack([_class_numbers(part, rows) for part in value], axis=1)
+    array = _as_array(value, rows)
+    if array.ndim > 1:
+        flat = np.ascontiguousarray(array.reshape(rows, -1))
+        # One opaque key per row sorts faster than row-by-row comparison.
+        array = flat.view(np.dtype((np.void, flat.dtype.itemsize * flat.shape[1])))[:, 0] if flat.size else flat.sum(1)
+    return np.unique(array, return_inverse=True)[1].astype(np.int64).reshape(rows)
+
+
+def _as_array(value: Any, rows: int) -> np.ndarray:
+    """A feature as an array with one entry per row, in which equal values have equal bytes."""
+    array = np.asarray(value)
+    if array.dtype == object:
+        raise DataError("its values have no fixed type; return a tensor, an array of numbers or strings, or a tuple")
+    if array.shape[:1] != (rows,):
+        raise DataError(f"it has shape {list(array.shape)}, but must hold one value for each of {rows} rows")
+    if array.dtype.kind in "fc":
+        missing = np.isnan(array).reshape(rows, -1).any(axis=1)
+        if missing.any():
+            raise DataError(f"it is NaN in row {int(missing.argmax())}, and NaN agrees with nothing")
+        return array + 0.0  # -0.0 equals 0.0 and has other bytes
+    return array

@@ -1,0 +1,150 @@
+"""What comes back from a test: how much of the loss survived, how sure that is, and everything needed to say of what."""
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from jaxtyping import Float, Int
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr
+
+from scrubbing.errors import DataError
+from scrubbing.statistics import fieller, significantly_positive
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+class Losses(BaseModel):
+    """The losses of each reference: by the network, by the baseline, and scrubbed (the mean over its draws)."""
+
+    model_config = ConfigDict(frozen=True)
+
+    reference: tuple[int, ...]
+    original: tuple[float, ...]
+    baseline: tuple[float, ...]
+    scrubbed: tuple[float, ...]
+
+
+class Score(BaseModel):
+    """How much of a network's loss survives a hypothesis.
+
+    `recovered` is (baseline - scrubbed) / (baseline - original) as a fraction, `interval` its 95% interval (Fieller);
+    both are None where the baseline's loss equals the original's, and the interval alone where the two do not differ
+    significantly. Losses are means over references, in the unit of the network's own loss.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    name: str | None = None
+    recovered: float | None
+    interval: tuple[float, float] | None
+    original: float
+    baseline: float
+    scrubbed: float
+    references: int
+    draws: int
+    seed: int
+    settings: dict[str, Any]
+    by_reference: Losses = Field(repr=False)
+    _donors: dict[str, Int[np.ndarray, "draw *position"]] = PrivateAttr(default_factory=dict)
+
+    @property
+    def losses(self) -> "pd.DataFrame":
+        """One row per reference: its row in the dataset, and its loss original, baseline and scrubbed."""
+        import pandas as pd  # takes a second that most runs need not pay
+
+        return pd.DataFrame(self.by_reference.model_dump())
+
+    @property
+    def donors(self) -> dict[str, Int[np.ndarray, "draw *position"]]:
+        """The row that stood in at every node, by the node's path in I (and at "other", for what it leaves unclaimed)."""
+        return self._donors
+
+    @property
+    def why_no_percentage(self) -> str | None:
+        """What stands in place of a percentage or of its interval; None where both exist."""
+        if self.recovered is None:
+            return "the baseline's loss equals the original's, so there is nothing to recover"
+        if self.interval is None:
+            return (
+                f"the baseline's loss does not differ significantly from the original's "
+                f"({self.baseline:.4g} against {self.original:.4g}), so the percentage has no interval"
+            )
+        return None
+
+    def __str__(self) -> str:
+        losses = f"loss {self.scrubbed:.3f}, original {self.original:.3f}, baseline {self.baseline:.3f}"
+        parts = [percentage(self), f"{losses}, {self.references} references"]
+        if self.why_no_percentage:
+            parts.append(f"({self.why_no_percentage})")
+        return "   ".join(parts)
+
+    def __gt__(self, other: "Score") -> bool:
+        """Whether this hypothesis recovers more: a paired t test on common references, one-sided at 2.5%."""
+        return significantly_positive(_paired_advantage(self, other))
+
+    def __lt__(self, other: "Score") -> bool:
+        return other > self
+
+
+def percentage(score: Score, digits: int = 1) -> str:
+    """A score in words: "35.2% recovered [33.1, 37.2]"."""
+    if score.recovered is None:
+        return "nothing to recover"
+    shown = f"{_rounded(score.recovered, digits)}% recovered"
+    if score.interval is None:
+        return f"{shown} [unbounded]"
+    low, high = (_rounded(bound, digits) for bound in score.interval)
+    return f"{shown} [{low}, {high}]"
+
+
+def _rounded(fraction: float, digits: int) -> str:
+    return f"{round(100 * fraction, digits) + 0.0:.{digits}f}"  # + 0.0 turns -0.0 into 0.0
+
+
+def _paired_advantage(score: Score, other: Score) -> Float[np.ndarray, "reference"]:
+    mine, theirs = score.by_reference, other.by_reference
+    if mine.reference != theirs.reference or score.seed != other.seed:
+        raise DataError(
+            f"only scores on the same references and seed can be compared; these have {score.references} references "
+            f"with seed {score.seed} and {other.references} with seed {other.seed}: score both in one call of scrub"
+        )
+    return np.array(theirs.scrubbed) - np.array(mine.scrubbed)
+
+
+def make_score(
+    *,
+    name: str | None,
+    rows: Int[np.ndarray, "reference"],
+    original: Float[np.ndarray, "reference"],
+    baseline: Float[np.ndarray, "reference draw"],
+    scrubbed: Float[np.ndarray, "reference draw"],
+    precision: float,
+    seed: int,
+    settings: dict[str, Any],
+    donors: dict[str, np.ndarray],
+) -> Score:
+    """A score from per-reference losses; `precision` is the machine epsilon that they were computed with."""
+    S, B = scrubbed.mean(axis=1), baseline.mean(axis=1)
+    gap = float(np.mean(B - original))
+    # Rounding errors of a forward pass are a few hundred epsilon; a gap below eps^(3/4) cannot be told from none.
+    nothing_to_recover = abs(gap) <= precision**0.75 * float(np.mean(np.abs(original)) + np.mean(np.abs(B)))
+    score = Score(
+        name=name,
+        recovered=None if nothing_to_recover else float(np.mean(B - S)) / gap,
+        interval=None if nothing_to_recover else fieller(B - S, B - original),
+        original=float(original.mean()),
+        baseline=float(B.mean()),
+        scrubbed=float(S.mean()),
+        references=len(rows),
+        draws=scrubbed.shape[1],
+        seed=seed,
+        settings=settings,
+        by_reference=Losses(
+            reference=tuple(rows.tolist()),
+            original=tuple(original.tolist()),
+            baseline=tuple(B.tolist()),
+            scrubbed=tuple(S.tolist()),
+        ),
+    )
+    score._donors.update(donors)
+    return score
