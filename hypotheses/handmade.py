@@ -274,5 +274,6 @@ def save(model: HandMade, folder: Path) -> Path:
     (folder / "config.json").write_text(json.dumps(model.config, indent=2) + "\n")
     (folder / "roles.json").write_text(json.dumps(model.roles) + "\n")
     save_file(model.weights, folder / "model.safetensors")
-    np.savez(folder / "data.npz", **{column: values.numpy() for column, values in model.data.items()})
+    columns: dict[str, Any] = {column: values.numpy() for column, values in model.data.items()}
+    np.savez(folder / "data.npz", **columns)
     return folder

@@ -97,8 +97,8 @@ def norm(net: Network, x: Stream, *, at: str) -> Stream:
 
 def linear(net: Network, x: Tensor, *, layer: int, head: int, which: str) -> Float[Tensor, "position d_head"]:
     """x W_Q + b_Q of one head (or K, or V); a bias that is missing is zero."""
-    W, b = (net.weights.get(f"blocks.{layer}.attn.{letter}_{which}") for letter in "Wb")
-    return x @ W[head] if b is None else x @ W[head] + b[head]
+    W, b = (f"blocks.{layer}.attn.{letter}_{which}" for letter in "Wb")
+    return x @ net.weights[W][head] + (net.weights[b][head] if b in net.weights else 0.0)
 
 
 def bias(net: Network, name: str) -> Tensor | float:

@@ -73,7 +73,7 @@ def forward(model: HandMade, tokens: Int[Tensor, "row position"]) -> Float[Tenso
 
 
 def random_network(*, norm: bool = True) -> HandMade:
-    """Random weights, every bias present and no head that does nothing; four rows, each with another as its other."""
+    """Random weights with every bias; four rows, each with another as its other, unevenly weighted."""
     model = build("M0", norm=norm, rows=4)
     shapes = {name: weight.shape for name, weight in model.weights.items()}
     heads, d_model, d_head = shapes["blocks.0.attn.W_Q"]
@@ -83,7 +83,9 @@ def random_network(*, norm: bool = True) -> HandMade:
     shapes |= {"unembed.b_U": (model.config["d_vocab"],)}
     generator = torch.Generator().manual_seed(3)
     draw = {name: 0.3 * torch.randn(shape, generator=generator, dtype=torch.float64) for name, shape in shapes.items()}
-    return replace(model, weights=draw, data=model.data | {"other": torch.tensor([1, 2, 3, 0])})
+    uneven = torch.rand(model.data["weights"].shape, generator=generator, dtype=torch.float64)
+    uneven[3] = 0  # a row that is a donor only
+    return replace(model, weights=draw, data=model.data | {"other": torch.tensor([1, 2, 3, 0]), "weights": uneven})
 
 
 @pytest.mark.parametrize("norm", [False, True])
@@ -118,6 +120,14 @@ def test_a_row_that_is_its_own_other_loses_nothing(name: str, norm: bool) -> Non
     assert len(losses) == 27
     for claim, loss in losses.items():
         torch.testing.assert_close(loss, losses["original", ""], rtol=0, atol=1e-12, msg=str(claim))
+
+
+def test_all_is_q_k_and_v_at_once() -> None:
+    assert len(CLAIMS) == 25
+    for name in {name for name, inputs in LADDER if inputs == "All"}:
+        (rq, *q_rest), (k_first, rk, k_last), (*v_rest, rv) = (LADDER[name, inputs] for inputs in "QKV")
+        assert LADDER[name, "All"] == (rq, rk, rv)
+        assert {*q_rest, k_first, k_last, *v_rest} == {"R"}
 
 
 def test_a_random_network_tells_all_different_experiments_apart() -> None:

@@ -89,6 +89,12 @@ def test_occurrences_in_other_rows_do_not_count():
     assert token_gains(apart, 3)[A] == 0
 
 
+@pytest.mark.parametrize("form", ["log", "linear"])
+def test_tokens_that_never_recur_gain_exactly_nothing(form):
+    rows = np.array([np.random.default_rng(seed).permutation(40) for seed in range(50)])
+    assert not token_gains(rows, 40, beta=1.3, form=form).any()
+
+
 def test_a_token_that_never_occurs_as_an_input_has_no_gain():
     gains = token_gains(np.array([[A, B, A, D]]), 4)
     assert np.isnan(gains).tolist() == [False, False, True, True]

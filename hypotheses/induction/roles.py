@@ -69,23 +69,21 @@ def head_scores(
             f"a pattern of shape {list(pattern.shape)} does not belong to tokens of shape {list(tokens.shape)}; "
             "give [row, head, position, position] and [row, position]"
         )
-    keys = _keys(tokens, begin)
-    ordinary = tokens != begin if begin is not None else torch.ones_like(tokens, dtype=torch.bool)
-    ordinary = ordinary & (torch.arange(tokens.shape[1], device=tokens.device) > 0)
-    at = {"positions": ordinary, "repeats": ordinary & keys["copies"].any(-1)}
-    counts = {name: int(positions.sum()) for name, positions in at.items()}
-    means = {name: _total(pattern, keys[name], at[over]) / max(counts[over], 1) for name, over in _SCORES.items()}
+    keys = _keys(tokens)
+    at = _positions(tokens, keys["copies"], begin)
+    chosen = torch.stack([(keys[name] & at[over][:, :, None]).flatten(1) for name, over in _SCORES.items()], dim=1)
+    totals = (pattern.flatten(2) @ chosen.to(pattern.dtype).mT).double().sum(0)
+    counts = {over: int(positions.sum()) for over, positions in at.items()}
+    means = {name: totals[:, i] / max(counts[over], 1) for i, (name, over) in enumerate(_SCORES.items())}
     return HeadScores(**means, positions=counts["positions"], repeats=counts["repeats"])
 
 
-def _keys(tokens: Int[Tensor, "row position"], begin: int | None) -> dict[str, Bool[Tensor, "#row query key"]]:
+def _keys(tokens: Int[Tensor, "row position"]) -> dict[str, Bool[Tensor, "#row query key"]]:
     """For each score, the keys that a query may look at for its attention to count."""
     position = torch.arange(tokens.shape[1], device=tokens.device)
     back = (position[:, None] - position)[None]
     same = (tokens[:, :, None] == tokens[:, None, :]) & (back >= 0)
     copies = same & (back > 0)
-    if begin is not None:
-        copies = copies & (tokens != begin)[:, None, :]
     followers = torch.zeros_like(copies)
     followers[:, :, 1:] = copies[:, :, :-1]
     return {
@@ -98,13 +96,13 @@ def _keys(tokens: Int[Tensor, "row position"], begin: int | None) -> dict[str, B
     }
 
 
-def _total(
-    pattern: Float[Tensor, "row head query key"],
-    keys: Bool[Tensor, "#row query key"],
-    queries: Bool[Tensor, "row query"],
-) -> Float[Tensor, " head"]:
-    chosen = (keys & queries[:, :, None]).to(pattern.dtype)
-    return torch.einsum("rhqk,rqk->rh", pattern, chosen).double().sum(0)
+def _positions(
+    tokens: Int[Tensor, "row position"], copies: Bool[Tensor, "row query key"], begin: int | None
+) -> dict[str, Bool[Tensor, "row position"]]:
+    """The queries that are measured, and those of them whose token stood earlier in the row."""
+    ordinary = torch.ones_like(tokens, dtype=torch.bool) if begin is None else tokens != begin
+    ordinary[:, 0] = False
+    return {"positions": ordinary, "repeats": ordinary & copies.any(-1)}
 
 
 def pooled(chunks: Iterable[HeadScores]) -> HeadScores:
