@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import torch
 import typer
+from click import ClickException
 from rich.console import Console
 
 from scrubbing.errors import DataError, HypothesisError, ScrubbingError, nearest
@@ -104,9 +105,7 @@ def main() -> None:
         _fail(str(error))
     except KeyboardInterrupt:
         _fail("interrupted; nothing was written", status=130)
-    except Exception as error:
-        if not hasattr(error, "format_message"):  # what click raises for a wrong option
-            raise
+    except ClickException as error:
         _fail(error.format_message())
 
 

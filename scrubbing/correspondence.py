@@ -18,7 +18,7 @@ class Hypothesis:
     """
 
     G: Graph
-    I: Graph  # noqa: E741 (the paper's letter)
+    I: Graph
     c: Mapping[str, str] = field(default_factory=dict)
     columns: tuple[str, ...] = field(default=(), kw_only=True)
     scramble: tuple[str, ...] = field(default=(), kw_only=True)
@@ -41,7 +41,7 @@ class Hypothesis:
         return tuple(m for m in self.I[name].inputs if m not in self.I)
 
     def passed_columns(self, name: str) -> frozenset[str]:
-        """The columns that I's node claims on all unclaimed paths into its image: those that the image itself does not read."""
+        """The columns that I's node claims on all unclaimed paths into its image: those that the image does not read."""
         return frozenset(self.read_columns(name)) - set(self.G[self.image(name)].inputs)
 
 

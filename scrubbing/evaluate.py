@@ -98,6 +98,7 @@ class Evaluator:
             table = self._table(step)
             if table is not None:
                 donors = torch.from_numpy(rows(streams.pop()))
+                donors = donors if donors.ndim == 2 else donors[:, None]  # one row for all positions
                 return table[donors, torch.arange(step.positions)].movedim(1, step.axis)
 
         def at(position: int) -> Tensor:

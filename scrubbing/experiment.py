@@ -1,8 +1,8 @@
 """Score hypotheses: what `scrub` does, from the user's arguments to the scores."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, overload
+from typing import Any, TypedDict, Unpack, overload
 
 import numpy as np
 import torch
@@ -41,19 +41,36 @@ class Case:
         return scores[self.name]
 
 
+class Settings(TypedDict, total=False):
+    """The options of `scrub`, for the type checker."""
+
+    references: Rows | None
+    draws: int
+    others: str | Rows
+    donors: Mapping[str, Any] | None
+    exclude_self: bool
+    seed: int
+    check: bool
+    progress: bool | Callable[[int, int], None] | None
+    cap: int
+
+
+Data = Mapping[str, Any]
+
+
 @overload
-def scrub(hypotheses: Hypothesis, data: Mapping[str, Any], *, baseline: Baseline, **settings: Any) -> Score: ...
+def scrub(hypotheses: Hypothesis, data: Data, *, baseline: Baseline, **settings: Unpack[Settings]) -> Score: ...
 @overload
 def scrub(
-    hypotheses: Sequence[Hypothesis], data: Mapping[str, Any], *, baseline: Baseline, **settings: Any
+    hypotheses: Sequence[Hypothesis], data: Data, *, baseline: Baseline, **settings: Unpack[Settings]
 ) -> list[Score]: ...
 @overload
 def scrub(
-    hypotheses: Mapping[str, Hypothesis], data: Mapping[str, Any], *, baseline: Baseline, **settings: Any
+    hypotheses: Mapping[str, Hypothesis], data: Data, *, baseline: Baseline, **settings: Unpack[Settings]
 ) -> dict[str, Score]: ...
 def scrub(
     hypotheses: Hypothesis | Sequence[Hypothesis] | Mapping[str, Hypothesis],
-    data: Mapping[str, Any],
+    data: Data,
     *,
     baseline: Baseline,
     references: Rows | None = None,
@@ -97,8 +114,7 @@ def scrub(
     planner = Planner(policy, evaluator.classes)
     _check(named, policy, columns, baseline)
     if check:
-        for graph in dict.fromkeys(h.G for h in named.values()):
-            _check_rewrites(graph, columns)
+        _check_rewrites([h.G for h in named.values()], planner, evaluator)
     jobs = [_job(planner, h, baseline) for h in named.values()]
     with showing_progress(progress, len(sample)) as advance:
         losses = evaluator.losses([root for job in jobs for root in job.roots], advance)
@@ -158,9 +174,7 @@ def _row_numbers(name: str, rows: Any, dataset_rows: int) -> np.ndarray:
     return array.astype(np.int64)
 
 
-def _check(
-    named: Mapping[Any, Hypothesis], policy: Policy, columns: Mapping[str, Tensor], baseline: Baseline
-) -> None:
+def _check(named: Mapping[Any, Hypothesis], policy: Policy, columns: Mapping[str, Tensor], baseline: Baseline) -> None:
     """Raise for settings that name what the hypotheses or the data do not have."""
     if isinstance(policy.others, str) and policy.others not in ("node", "reference", "input"):
         raise HypothesisError(
@@ -181,18 +195,18 @@ def _check(
             raise HypothesisError(f"donors names {name!r}, which no hypothesis claims{nearest(name, known)}")
 
 
-def _check_rewrites(graph: Graph, columns: Mapping[str, Tensor]) -> None:
-    """Raise unless a rewritten graph and the one it came from agree on a first few rows."""
-    if graph.origin is graph:
-        return
-    few = {name: column[:CHECKED_ROWS] for name, column in columns.items()}
-    now, before = torch.as_tensor(graph(few)).double(), torch.as_tensor(graph.origin(few)).double()
-    difference = (now - before).abs().max().item()
-    if not difference <= CHECK_TOLERANCE * max(1.0, before.abs().max().item()):
-        raise GraphError(
-            f"the rewritten graph and the one that it was rewritten from differ by up to {difference:.3g} on the first "
-            f"{len(before)} rows; a rewrite must change no value (check=False skips this test)"
-        )
+def _check_rewrites(graphs: Iterable[Graph], planner: Planner, evaluator: Evaluator) -> None:
+    """Raise unless every rewritten graph agrees with the one it came from on the first few references."""
+    rewritten = [graph for graph in dict.fromkeys(graphs) if graph.origin is not graph]
+    pairs = [(planner.plain(graph, References()), planner.plain(graph.origin, References())) for graph in rewritten]
+    values = evaluator.chunk([root for pair in pairs for root in pair], 0, CHECKED_ROWS)
+    for now, before in zip(values[::2], values[1::2], strict=True):
+        difference = (now - before).abs().max().item()
+        if not difference <= CHECK_TOLERANCE * max(1.0, before.abs().max().item()):
+            raise GraphError(
+                f"a rewritten graph and the one that it was rewritten from differ by up to {difference:.3g} on the "
+                f"first {len(before)} references; a rewrite must change no value (check=False skips this test)"
+            )
 
 
 # -- work

@@ -1,6 +1,6 @@
 """Computational graphs: named pure functions whose parameter names are their edges.
 
-The network and the explanation are both graphs. A name that a graph reads and does not compute is a column of the dataset.
+The network and the explanation are both graphs. A name that a graph reads and does not compute is a column of the data.
 """
 
 import inspect
@@ -165,21 +165,19 @@ class Graph(Mapping[str, Node]):
 
     def __repr__(self) -> str:
         lines = [f"  {name}({', '.join(self._nodes[name].inputs)})" for name in self.order]
-        return "\n".join([f"Graph of {len(self)} nodes, output {self.output!r}, columns {', '.join(self.columns)}", *lines])
+        return "\n".join(
+            [f"Graph of {len(self)} nodes, output {self.output!r}, columns {', '.join(self.columns)}", *lines]
+        )
 
     # -- what can be done with it
 
     def __or__(self, changes: Mapping[str, Node | Callable[..., Any]]) -> "Graph":
-        """Add or replace nodes. Old nodes that nothing reads any more are dropped; a new one that nothing reads is an error."""
+        """Add or replace nodes. Old nodes that nothing reads any more are dropped; a new one must be read."""
         new = {name: Node.of(value, name=name) for name, value in changes.items()}
         merged = self._nodes | new
-        unread = _unread(merged)
-        roots = {n for n in unread if n in new} or {self.output}
-        if self.output in unread:
-            roots.add(self.output)
-        kept = set(roots)
-        for root in roots:
-            kept |= nx.ancestors(_edges(merged), root)
+        roots = [n for n in _unread(merged) if n in new or n == self.output]
+        edges = _edges(merged)
+        kept = set(roots).union(*(nx.ancestors(edges, root) for root in roots)) or merged.keys()  # a circle has no root
         return Graph({name: node for name, node in merged.items() if name in kept})
 
     def rewritten(self, changes: Mapping[str, Node | Callable[..., Any]]) -> "Graph":
@@ -200,7 +198,9 @@ class Graph(Mapping[str, Node]):
             if name in self._nodes:
                 wanted |= nx.ancestors(_edges(self._nodes), name)
             elif name not in self.columns:
-                raise UnknownNameError(f"there is no node or column {name!r}{nearest(name, [*self._nodes, *self.columns])}")
+                raise UnknownNameError(
+                    f"there is no node or column {name!r}{nearest(name, [*self._nodes, *self.columns])}"
+                )
         for name in wanted - self._nodes.keys():
             if name not in data:
                 raise GraphError(f"the data have no column {name!r}{nearest(name, data)}")
@@ -234,16 +234,15 @@ def _problems(nodes: Mapping[str, Node]) -> list[str]:
         if not name.isidentifier()
     ]
     problems += [f"{name!r} reads {i!r} twice" for name, node in nodes.items() for i in _twice(node.inputs)]
-    try:
-        cycle = [edge[0] for edge in nx.find_cycle(_edges(nodes))]
+    edges, unread = _edges(nodes), _unread(nodes)
+    if not nx.is_directed_acyclic_graph(edges):
+        cycle = [edge[0] for edge in nx.find_cycle(edges)]
         problems.append(f"these nodes read each other in a circle: {' -> '.join([*cycle, cycle[0]])}")
-    except nx.NetworkXNoCycle:
-        unread = _unread(nodes)
-        if len(unread) > 1:
-            problems.append(
-                f"a graph has one output, but nothing reads any of {', '.join(map(repr, sorted(unread)))}; "
-                f"leave out what is not needed or read it"
-            )
+    elif len(unread) > 1:
+        problems.append(
+            f"a graph has one output, but nothing reads any of {', '.join(map(repr, sorted(unread)))}; "
+            f"leave out what is not needed or read it"
+        )
     return problems
 
 

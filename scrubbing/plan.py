@@ -1,8 +1,8 @@
 """From hypotheses to the distinct calls that they need: the paper's recursion, memoised by value.
 
-Every expression is either a column on a stream of rows or a function of other expressions, and equal expressions are one
-object, within a hypothesis and across all hypotheses planned together. Nothing is enumerated by path, except where each
-path draws donors of its own.
+Every expression is either a column on a stream of rows or a function of other expressions, and equal expressions are
+one object, within a hypothesis and across all hypotheses planned together. Nothing is enumerated by path, except where
+each path draws donors of its own.
 """
 
 from collections.abc import Callable, Mapping
@@ -244,4 +244,3 @@ class _Walk:
                 f'score it with others="reference", or claim whole columns with reads(...), '
                 f"so that paths share their streams"
             )
-

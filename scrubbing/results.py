@@ -36,7 +36,7 @@ class Results(BaseModel):
 
     model_config = ConfigDict(frozen=True, populate_by_name=True)
 
-    schema_: str = Field(SCHEMA, alias="schema")
+    schema_: str = Field(default=SCHEMA, alias="schema")
     original: float
     baseline: float
     settings: dict[str, Any]

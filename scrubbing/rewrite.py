@@ -6,9 +6,10 @@ rewrites it alone. Nodes that were replaced by terms of a sum vanish: whoever su
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeVar
 
 from scrubbing.components.attention import Attention, HeadOutput, IdentityOutput, Offsets, Pattern, merge, offset
+from scrubbing.components.base import Component
 from scrubbing.components.residual import Difference, Sum
 from scrubbing.errors import GraphError, nearest
 from scrubbing.graph import Graph, Node
@@ -28,9 +29,13 @@ __all__ = [
 RESID_POSITION_AXIS = 1
 PATTERN_QUERY_AXIS = 2
 
+SPLIT_HEAD = "a head that was split into pattern and values (split_qkv)"
+
+Fn = TypeVar("Fn", bound=Component)
+
 
 @dataclass(frozen=True)
-class all_but:  # noqa: N801 (used as a word in a rewrite, like a function)
+class all_but:
     """Every input of a node except those named: `gather(G, "logits", rest=all_but("ind"))`."""
 
     names: tuple[str, ...]
@@ -59,10 +64,14 @@ def group_heads(G: Graph, *, reader: str | None = None, **groups: str | Iterable
     for name, members in groups.items():
         _require_new(G, name)
         heads = _words([members] if isinstance(members, str) else members)
-        nodes = [_node_of(G, head, Attention, "attention heads, not yet split") for head in heads]
-        if len({node.inputs for node in nodes}) != 1:
-            raise GraphError(f"{name!r} groups {', '.join(heads)}, which read different inputs; group heads of one layer")
-        merged = Node(merge([node.fn for node in nodes]), nodes[0].inputs, RESID_POSITION_AXIS)
+        if not heads or len(set(heads)) < len(heads):
+            raise GraphError(f"{name!r} groups {members!r}; a group names at least one head, and each of them once")
+        attention = [_fn_of(G, head, Attention, "attention heads, not yet split") for head in heads]
+        if len({G[head].inputs for head in heads}) != 1:
+            raise GraphError(
+                f"{name!r} groups {', '.join(heads)}, which read different inputs; group heads of one layer"
+            )
+        merged = Node(merge(attention), G[heads[0]].inputs, RESID_POSITION_AXIS)
         readers = _reading_all(G, heads, reader)
         changes = {r: _with_terms(G, r, {heads[0]: (name,)} | dict.fromkeys(heads[1:], ())) for r in readers}
         G = G.rewritten(changes | {name: merged})
@@ -70,20 +79,20 @@ def group_heads(G: Graph, *, reader: str | None = None, **groups: str | Iterable
 
 
 def split_qkv(G: Graph, *names: str, reader: str | None = None) -> Graph:
-    """A head (or group) as `{name}_q`, `{name}_k`, `{name}_pattern`, `{name}_v` and what it writes, each with its own inputs."""
+    """A head (or group) as `{name}_q`, `_k`, `_pattern`, `_v` and what it writes, each with inputs of its own."""
     for given in names:
         G, name = _for_reader(G, given, reader)
-        heads = _node_of(G, name, Attention, "an attention head, not yet split")
+        heads, inputs = _fn_of(G, name, Attention, "an attention head, not yet split"), G[name].inputs
         q, k, v, pattern = (f"{name}_{part}" for part in ("q", "k", "v", "pattern"))
         for new in (q, k, v, pattern):
             _require_new(G, new)
         G = G.rewritten(
             {
-                q: Node(heads.fn.q, heads.inputs, RESID_POSITION_AXIS),
-                k: Node(heads.fn.k, heads.inputs, RESID_POSITION_AXIS),
-                v: Node(heads.fn.v, heads.inputs, RESID_POSITION_AXIS),
-                pattern: Node(Pattern(heads.fn.scale), (q, k), PATTERN_QUERY_AXIS),
-                name: Node(HeadOutput(heads.fn.W_O), (pattern, v), RESID_POSITION_AXIS),
+                q: Node(heads.q, inputs, RESID_POSITION_AXIS),
+                k: Node(heads.k, inputs, RESID_POSITION_AXIS),
+                v: Node(heads.v, inputs, RESID_POSITION_AXIS),
+                pattern: Node(Pattern(heads.scale), (q, k), PATTERN_QUERY_AXIS),
+                name: Node(HeadOutput(heads.W_O), (pattern, v), RESID_POSITION_AXIS),
             }
         )
     return G
@@ -95,17 +104,23 @@ def split_mask(G: Graph, name: str, *, reader: str | None = None, **parts: Offse
     The parts must not overlap; what is in none of them is `{name}_off`. The head's pattern is not renormalised.
     """
     G, name = _for_reader(G, name, reader)
-    node = _node_of(G, name, HeadOutput, "a head that was split into pattern and values (split_qkv)")
-    if node.fn.mask is not None:
+    output = _fn_of(G, name, HeadOutput, SPLIT_HEAD)
+    if output.mask is not None:
         raise GraphError(f"{name!r} is already one part of a mask; split the whole head into all its parts at once")
+    rest = f"{name}_off"
+    if rest in parts:
+        raise GraphError(f"{rest!r} is the name of what none of the parts holds; choose another name")
     seen: frozenset[int] = frozenset()
     for part, mask in parts.items():
-        if mask.complement or mask.distances & seen:
+        if mask.complement:
+            raise GraphError(f"{part!r} is a complement; name the offsets that it keeps: the others are {rest!r}")
+        if mask.distances & seen:
             raise GraphError(f"the masks of {', '.join(parts)} overlap; each offset may stand in one of them")
-        _require_new(G, part)
         seen |= mask.distances
-    masks = parts | {f"{name}_off": ~Offsets(seen)}
-    terms = {part: replace(node, fn=replace(node.fn, mask=mask)) for part, mask in masks.items()}
+    masks = parts | {rest: ~Offsets(seen)}
+    for part in masks:
+        _require_new(G, part)
+    terms = {part: replace(G[name], fn=replace(output, mask=mask)) for part, mask in masks.items()}
     return _replace_by_sum(G, name, terms)
 
 
@@ -126,8 +141,7 @@ def split_residual(G: Graph, name: str, *, guess: Node, reader: str | None = Non
 
 def identity_attention(G: Graph, name: str) -> Node:
     """The guess that a head attends to the current position alone: its values, written where they stand."""
-    node = _node_of(G, name, HeadOutput, "a head that was split into pattern and values (split_qkv)")
-    return Node(IdentityOutput(node.fn.W_O), node.inputs[1:])
+    return Node(IdentityOutput(_fn_of(G, name, HeadOutput, SPLIT_HEAD).W_O), G[name].inputs[1:])
 
 
 def copy(G: Graph, name: str, *, reader: str | None = None) -> Graph:
@@ -176,11 +190,11 @@ def _sums(fn: Callable[..., Any]) -> bool:
     return getattr(fn, "sums_inputs", False)
 
 
-def _node_of(G: Graph, name: str, kind: type, wanted: str) -> Node:
-    node = G[name]
-    if not isinstance(node.fn, kind):
-        raise GraphError(f"{name!r} is {type(node.fn).__name__}, and this rewrite needs {wanted}")
-    return node
+def _fn_of(G: Graph, name: str, kind: type[Fn], wanted: str) -> Fn:
+    fn = G[name].fn
+    if not isinstance(fn, kind):
+        raise GraphError(f"{name!r} is {type(fn).__name__}, and this rewrite needs {wanted}")
+    return fn
 
 
 def _require_new(G: Graph, name: str) -> None:
@@ -191,7 +205,9 @@ def _require_new(G: Graph, name: str) -> None:
 def _readers(G: Graph, name: str, reader: str | None) -> tuple[str, ...]:
     readers = G.readers(name)
     if reader is not None and reader not in readers:
-        raise GraphError(f"{reader!r} does not read {name!r}; its readers are {', '.join(readers)}{nearest(reader, readers)}")
+        raise GraphError(
+            f"{reader!r} does not read {name!r}; its readers are {', '.join(readers)}{nearest(reader, readers)}"
+        )
     return readers if reader is None else (reader,)
 
 
@@ -204,7 +220,9 @@ def _reading_all(G: Graph, heads: tuple[str, ...], reader: str | None) -> tuple[
 
 
 def _chosen(members: str | Iterable[str] | all_but, inputs: tuple[str, ...], reader: str) -> tuple[str, ...]:
-    names = members.names if isinstance(members, all_but) else _words([members] if isinstance(members, str) else members)
+    names = (
+        members.names if isinstance(members, all_but) else _words([members] if isinstance(members, str) else members)
+    )
     for name in names:
         if name not in inputs:
             raise GraphError(f"{reader!r} does not read {name!r}; it reads {', '.join(inputs)}{nearest(name, inputs)}")

@@ -1,4 +1,4 @@
-"""What comes back from a test: how much of the loss survived, how sure that is, and everything needed to say of what."""
+"""What comes back from a test: how much of the loss survived, how sure that is, and what it was measured on."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -56,7 +56,7 @@ class Score(BaseModel):
 
     @property
     def donors(self) -> dict[str, Int[np.ndarray, "draw *position"]]:
-        """The row that stood in at every node, by the node's path in I (and at "other", for what it leaves unclaimed)."""
+        """The row that stood in at every node, by the node's path in I ("other" for what it leaves unclaimed)."""
         return self._donors
 
     @property

@@ -19,8 +19,8 @@ def fieller(
     if n < 2:
         return None
     a, b = float(np.mean(numerator)), float(np.mean(denominator))
-    (aa, ab), (_, bb) = np.cov(np.stack([numerator, denominator])) / n
-    t2 = stats.t.ppf(0.5 + confidence / 2, n - 1) ** 2
+    (aa, ab), (_, bb) = (np.cov(np.stack([numerator, denominator])) / n).tolist()
+    t2 = float(stats.t.ppf(0.5 + confidence / 2, n - 1)) ** 2
     # (b^2 - t2 bb) r^2 - 2 (ab_means - t2 ab) r + (a^2 - t2 aa) <= 0
     leading, middle, constant = b * b - t2 * bb, a * b - t2 * ab, a * a - t2 * aa
     if leading <= 0:
@@ -34,7 +34,7 @@ def mean_interval(values: Float[np.ndarray, "reference"], *, confidence: float =
     n = len(values)
     if n < 2:
         return None
-    half = stats.t.ppf(0.5 + confidence / 2, n - 1) * float(np.std(values, ddof=1)) / math.sqrt(n)
+    half = float(stats.t.ppf(0.5 + confidence / 2, n - 1)) * float(np.std(values, ddof=1)) / math.sqrt(n)
     return float(np.mean(values)) - half, float(np.mean(values)) + half
 
 

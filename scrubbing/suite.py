@@ -13,8 +13,8 @@ from scrubbing.score import Score
 class Suite:
     """Experiments on one network and dataset, each named "rung/inputs", for example "naive/Q".
 
-    `about` says what was measured (model, data, pairing, normalisation, hashes), `published` holds percentages to compare
-    with, and `notes` what the reader should know, one line each.
+    `about` says what was measured (model, data, pairing, normalisation, hashes), `published` holds percentages to
+    compare with, and `notes` what the reader should know, one line each.
     """
 
     title: str

@@ -1,6 +1,6 @@
 """How the induction heads of a two-layer attention-only model work: the flagship of the project.
 
-The experiments of Redwood Research's "Causal scrubbing on induction heads" (2022), on a model that this project trained.
+The experiments of "Causal scrubbing on induction heads" (Redwood Research 2022), on a model trained by this project.
 """
 
 from hypotheses.induction.suite import case, suite

@@ -19,7 +19,7 @@ _HELD_OUT_SHARE = 10  # one file in ten is never trained on
 
 
 def source_files(root: Path | None = None) -> list[Path]:
-    """Every Python source file below `root`, in order; by default those of the running interpreter's standard library."""
+    """Every Python source file below `root`, in order; by default the running interpreter's standard library."""
     root = root or Path(sysconfig.get_paths()["stdlib"])
     return sorted(path for path in root.rglob("*.py") if not _TABLES & set(path.relative_to(root).parts))
 
@@ -62,10 +62,20 @@ def token_stream(files: list[Path], tokenizer: Tokenizer) -> UInt16[np.ndarray, 
 
 
 def rows_at(
-    stream: UInt16[np.ndarray, "tokens"], starts: Int[np.ndarray, "rows"], context: int, begin: int
+    stream: UInt16[np.ndarray, "tokens"],
+    starts: Int[np.ndarray, "rows"],
+    context: int,
+    begin: int,
+    periods: Int[np.ndarray, "rows"] | None = None,
 ) -> UInt16[np.ndarray, "rows context_plus_1"]:
-    """Rows of BEGIN and the `context` tokens from each start: `context` inputs and as many labels."""
-    rows = stream[starts[:, None] + np.arange(context)]
+    """Rows of BEGIN and the `context` tokens from each start: `context` inputs and as many labels.
+
+    With `periods` a row repeats its first so many tokens.
+    """
+    places = np.arange(context)[None]
+    if periods is not None:
+        places = places % periods[:, None]
+    rows = stream[starts[:, None] + places]
     return np.concatenate([np.full((len(rows), 1), begin, dtype=stream.dtype), rows], axis=1)
 
 

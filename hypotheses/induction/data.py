@@ -95,7 +95,9 @@ def _whole_numbers(name: str, array: np.ndarray, below: int, what: str, path: Pa
     if len(wrong):
         place = tuple(int(i) for i in wrong[0])
         where = f"row {place[0]}" + (f", position {place[1]}" if len(place) > 1 else "")
-        raise DataError(f"{path}: {name!r} holds {what} {array[place]} in {where}, but {what}s go from 0 to {below - 1}")
+        raise DataError(
+            f"{path}: {name!r} holds {what} {array[place]} in {where}, but {what}s go from 0 to {below - 1}"
+        )
     return array.astype(np.int64)
 
 
@@ -129,4 +131,6 @@ def _weights(
 
 def _require_shape(name: str, array: np.ndarray, shape: tuple[int, ...], path: Path) -> None:
     if array.shape != shape:
-        raise DataError(f"{path}: {name!r} has the shape {list(array.shape)}; for these tokens it must be {list(shape)}")
+        raise DataError(
+            f"{path}: {name!r} has the shape {list(array.shape)}; for these tokens it must be {list(shape)}"
+        )

@@ -1,9 +1,11 @@
-"""The 26 experiments on induction heads, as a table of claims (Redwood Research 2022, "Causal scrubbing on induction heads").
+"""The 26 experiments on induction heads, as a table of claims.
 
-The induction heads read the stream through their queries, keys and values. An experiment says for each of the three which
-parts of the stream it claims; everything else that they read comes from one other row.
+Source: "Causal scrubbing on induction heads" (Redwood Research 2022). The induction heads read the stream through their
+queries, keys and values. An experiment says for each of the three which parts of the stream it claims; everything else
+that they read comes from one other row.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import Literal
 
@@ -19,8 +21,8 @@ from scrubbing.rewrite import all_but, copy, gather, identity_attention, offset,
 
 CURRENT, PREVIOUS, LAST_THREE = offset(0), offset(1), offset(0, 1, 2)
 
-# How much of a group of layer-0 heads is claimed: all of it; what it moves under a mask while its pattern is anyone's; its
-# output as if it attended to the current token; or what it moves under a mask by a pattern of the right typicality.
+# How much of a group of layer-0 heads is claimed: all of it; what it moves under a mask while its pattern is anyone's;
+# its output as if it attended to the current token; or what it moves by a pattern of the right typicality.
 Part = Offsets | Literal["whole", "identity", "typical"]
 
 
@@ -80,7 +82,7 @@ PUBLISHED: dict[str, int] = {
 
 
 def experiments() -> dict[str, tuple[Stream | None, Stream | None, Stream | None]]:
-    """Every experiment but the baseline, by name ("naive/Q", ..., "refined 5/All"): each input alone, and all at once."""
+    """Every experiment but the baseline, by name ("naive/Q", ..., "refined 5/All"): inputs alone, and all at once."""
     table = {}
     for rung, streams in RUNGS.items():
         for i, letter in enumerate(INPUTS):
@@ -99,16 +101,18 @@ def is_typical(streams: tuple[Stream | None, ...]) -> bool:
 def network(model: Transformer, roles: Roles) -> Graph:
     """The model with its heads in the groups that the experiments speak of, and the groups taken apart.
 
-    Groups: `ind` and `other` in the second layer; `prev`, `same` and `misc` (neither) in the first. What reaches the
-    logits without passing the induction heads is `rest`.
+    Groups: `ind` and `other` in the second layer; `prev`, `same` and `misc` (neither) in the first. What reaches
+    the logits without passing the induction heads is `rest`.
 
     Raises `ModelError` unless the model has two layers and the roles fit it.
     """
     config = model.config
     if config.n_layers != 2:
-        raise ModelError(f"the model has {config.n_layers} layers; the induction experiments are about two-layer models")
+        raise ModelError(
+            f"the model has {config.n_layers} layers; the induction experiments are about two-layer models"
+        )
     check_roles(roles, n_layers=config.n_layers, n_heads=config.n_heads)
-    named = {"prev": roles.previous, "same": roles.self_, "ind": roles.induction}
+    named: dict[str, Sequence[tuple[int, int]]] = {"prev": roles.previous, "same": roles.self_, "ind": roles.induction}
     taken = {tuple(head) for heads in named.values() for head in heads}
     every = [(layer, head) for layer in range(2) for head in range(config.n_heads)]
     named["misc"] = [h for h in every if h[0] == 0 and h not in taken]

@@ -88,9 +88,7 @@ def measure_heads(
     model: Transformer, tokens: Tensor, begin: int | None, *, chunk: int = 16
 ) -> tuple[HeadScores, HeadScores]:
     """What the heads of both layers attend to, on rows of tokens."""
-    layers = {
-        f"a{layer}": " ".join(f"a{layer}_h{head}" for head in range(model.config.n_heads)) for layer in range(2)
-    }
+    layers = {f"a{layer}": " ".join(f"a{layer}_h{head}" for head in range(model.config.n_heads)) for layer in range(2)}
     G = split_qkv(transformer(model, **layers), *layers)
 
     def scores(layer: str) -> Iterator[HeadScores]:

@@ -4,6 +4,7 @@ import math
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +22,7 @@ Parameters = dict[str, Tensor]
 class Recipe:
     """Everything that decides the weights, apart from the text."""
 
-    steps: int = 9000
+    steps: int = 4000
     batch: int = 8
     seed: int = 0
     n_layers: int = 2
@@ -34,11 +35,26 @@ class Recipe:
     other_rate: float = 3e-3
     warmup: int = 100
     decay_share: float = 0.4
+    repeated_share: float = 0.25
+    shortest_repeated: int = 16
+    layer_every: int = 600
+
+    def layers(self, step: int) -> int:
+        """The number of layers that take part at a step: they join one after the other.
+
+        Trained together, both layers compete for attention to the previous token, and where the second one wins there
+        is nothing for an induction head to build on.
+        """
+        return min(self.n_layers, 1 + step // self.layer_every)
+
+    @property
+    def decay_from(self) -> float:
+        """The step at which the learning rate begins to fall."""
+        return self.steps * (1 - self.decay_share)
 
     def rate(self, step: int) -> float:
         """The share of the full learning rate at a step: a short warm-up, flat, then linearly to zero."""
-        decay_from = self.steps * (1 - self.decay_share)
-        return min(1.0, (step + 1) / self.warmup, (self.steps - step) / (self.steps - decay_from))
+        return min(1.0, (step + 1) / self.warmup, (self.steps - step) / (self.steps - self.decay_from))
 
 
 @dataclass
@@ -84,7 +100,8 @@ def initial_parameters(recipe: Recipe) -> Parameters:
     for layer in range(recipe.n_layers):
         parameters |= {f"blocks.{layer}.ln1.w": torch.ones(d), f"blocks.{layer}.ln1.b": torch.zeros(d)}
         parameters |= {f"blocks.{layer}.attn.W_{m}": normal(d, inner, std=std) for m in "QKV"}
-        parameters[f"blocks.{layer}.attn.W_O"] = normal(inner, d, std=std)
+        # A layer that joins later begins by writing nothing.
+        parameters[f"blocks.{layer}.attn.W_O"] = torch.zeros(inner, d) if layer else normal(inner, d, std=std)
     return parameters
 
 
@@ -96,13 +113,13 @@ def unit_sinusoids(positions: int, d_model: int) -> Float[Tensor, "position d_mo
 
 
 def row_losses(
-    parameters: Parameters, rows: Int[Tensor, "row position_plus_1"], recipe: Recipe
+    parameters: Parameters, rows: Int[Tensor, "row position_plus_1"], recipe: Recipe, *, layers: int
 ) -> Float[Tensor, "row position"]:
     """The loss in nats at every position, by the shortest path through PyTorch (no graph, nothing scrubbed)."""
     inputs, labels = rows[:, :-1], rows[:, 1:]
     resid = parameters["embed.W_E"][inputs]
     position = parameters["pos_embed.W_pos"][: inputs.shape[1]]
-    for layer in range(recipe.n_layers):
+    for layer in range(layers):
         block = {name.split(".")[-1]: v for name, v in parameters.items() if name.startswith(f"blocks.{layer}.")}
         x = F.layer_norm(resid, resid.shape[-1:], block["w"], block["b"])
         q, k, v = (_heads(x + position, block["W_Q"]), _heads(x + position, block["W_K"]), _heads(x, block["W_V"]))
@@ -118,12 +135,25 @@ def _heads(x: Tensor, weight: Tensor) -> Tensor:
     return x @ weight
 
 
+def batch(
+    stream: UInt16[np.ndarray, "tokens"], recipe: Recipe, step: int, begin: int
+) -> UInt16[np.ndarray, "row position_plus_1"]:
+    """The rows of one step: passages of the text; some rows, until the rate begins to fall, one passage over and over.
+
+    Repetition, at a period that differs from row to row, makes induction worth learning early. The rows depend on
+    (seed, step) alone, so that a run taken up again sees what it would have seen.
+    """
+    rng = np.random.default_rng([recipe.seed, step])
+    starts = rng.integers(0, len(stream) - recipe.n_ctx, recipe.batch)
+    periods = rng.integers(recipe.shortest_repeated, recipe.n_ctx // 2 + 1, recipe.batch)
+    repeated = (rng.random(recipe.batch) < recipe.repeated_share) & (step < recipe.decay_from)
+    return rows_at(stream, starts, recipe.n_ctx, begin, np.where(repeated, periods, recipe.n_ctx))
+
+
 def advance(run: Run, stream: UInt16[np.ndarray, "tokens"], recipe: Recipe, begin: int) -> float:
     """One optimiser step on a fresh batch; returns its mean loss in nats."""
-    # The batch depends on (seed, step) alone, so that a run taken up again sees what it would have seen.
-    starts = np.random.default_rng([recipe.seed, run.step]).integers(0, len(stream) - recipe.n_ctx, recipe.batch)
-    rows = torch.from_numpy(rows_at(stream, starts, recipe.n_ctx, begin).astype(np.int64))
-    loss = row_losses(run.parameters, rows, recipe).mean()
+    rows = torch.from_numpy(batch(stream, recipe, run.step, begin).astype(np.int64))
+    loss = row_losses(run.parameters, rows, recipe, layers=recipe.layers(run.step)).mean()
     loss.backward()
     for optimizer, full_rate in zip(run.optimizers, (recipe.attention_rate, recipe.other_rate), strict=True):
         for group in optimizer.param_groups:
@@ -170,19 +200,25 @@ def repeated_rows(recipe: Recipe, rows: int, begin: int) -> Int[Tensor, "row pos
 @torch.no_grad()
 def measure(run: Run, held_out: Int[Tensor, "row position_plus_1"], recipe: Recipe, begin: int) -> dict[str, float]:
     """A point of the training curve: the held-out loss, and the loss on each half of repeated random tokens."""
-    repeated = row_losses(run.parameters, repeated_rows(recipe, 16, begin), recipe)
+    losses = partial(row_losses, run.parameters, recipe=recipe, layers=recipe.layers(run.step))
+    repeated = losses(repeated_rows(recipe, 16, begin))
     half = repeated.shape[1] // 2
     return {
         "step": run.step,
-        "held_out": row_losses(run.parameters, held_out, recipe).mean().item(),
+        "held_out": losses(held_out).mean().item(),
         "random": repeated[:, :half].mean().item(),
         "repeated": repeated[:, half:].mean().item(),
     }
 
 
 def train(
-    run: Run, stream: UInt16[np.ndarray, "tokens"], held_out: Int[Tensor, "row position_plus_1"],
-    recipe: Recipe, begin: int, checkpoint: Path, every: int = 250,
+    run: Run,
+    stream: UInt16[np.ndarray, "tokens"],
+    held_out: Int[Tensor, "row position_plus_1"],
+    recipe: Recipe,
+    begin: int,
+    checkpoint: Path,
+    every: int = 250,
 ) -> Iterator[tuple[int, float]]:
     """Train to the recipe's end, yielding (step, loss); the curve and the checkpoint grow every `every` steps."""
     while run.step < recipe.steps:

@@ -16,6 +16,10 @@ _NEUTRAL: dict[str, tuple[Any, ...]] = {
     "final_rms": (False, None),
     "use_normalization_before_and_after": (False, None),
     "post_embedding_ln": (False, None),
+    "use_qk_norm": (False, None),
+    "rmsnorm_uses_offset": (False, None),
+    "rope_scaling": (None,),
+    "use_NTK_by_parts_rope": (False, None),
 }
 
 
@@ -54,6 +58,13 @@ class TransformerConfig(BaseModel):
             raise ValueError("n_key_value_heads differs from n_heads, and grouped queries are not supported")
         return given
 
+    @model_validator(mode="after")
+    def _rotary_fits(self) -> "TransformerConfig":
+        dims = self.rotary_dim or self.d_head
+        if self.positional_embedding_type == "rotary" and (dims % 2 or not 0 < dims <= self.d_head):
+            raise ValueError(f"rotary_dim is {dims}; it must be even and at most d_head, which is {self.d_head}")
+        return self
+
     @property
     def out_vocab(self) -> int:
         """The number of tokens that are predicted."""
@@ -64,7 +75,7 @@ class TransformerConfig(BaseModel):
         """What attention scores are multiplied by."""
         if not self.use_attn_scale:
             return 1.0
-        return self.d_head**-0.5 if self.attn_scale in (None, -1.0) else 1 / self.attn_scale
+        return 1 / self.attn_scale if self.attn_scale and self.attn_scale > 0 else self.d_head**-0.5
 
     @property
     def norm_kind(self) -> Literal["LN", "RMS"] | None:

@@ -17,12 +17,15 @@ from scrubbing.lens.config import TransformerConfig
 
 Shape = tuple[int, ...]
 
+# What the native models of transformer_lens 4 compute, whatever their configuration says.
+_NATIVE = {"rotary_adjacent_pairs": True, "use_attn_scale": True}
+
 
 @dataclass(frozen=True, eq=False)
 class Transformer:
     """A configuration, and weights in transformer_lens' old parameter names.
 
-    Raises `ModelError` for parameters that are missing, unknown or of another shape, and for values that are not finite.
+    Raises `ModelError` for parameters that are missing, unknown or of another shape, and for values not finite.
     """
 
     config: TransformerConfig
@@ -55,9 +58,11 @@ def from_transformer_lens(model: Any) -> Transformer:
     if config is None:
         raise ModelError(f"{type(model).__name__} is neither a folder nor a transformer_lens model (it has no cfg)")
     fields = {name: getattr(config, name) for name in dir(config) if not name.startswith("_")}
-    plain = {k: v for k, v in fields.items() if isinstance(v, str | int | float | bool | None)}
+    plain = {k: v for k, v in fields.items() if isinstance(v, str | int | float | bool | dict | None)}
+    if plain.get("architecture") == "TransformerLensNative":
+        plain |= _NATIVE
     parameters = model.tl_parameters() if hasattr(model, "tl_parameters") else model.state_dict()
-    weights = {name: value.detach() for name, value in dict(parameters).items()}
+    weights = {name: value.detach() for name, value in dict(parameters).items() if not _absent_mlp(name, value)}
     return Transformer(_validated(plain, "the model's cfg"), _without_buffers(weights))
 
 
@@ -78,7 +83,9 @@ def _validated(given: Any, where: str) -> TransformerConfig:
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(map(str, first["loc"]))
-        raise ModelError(f"{where}: {place + ': ' if place else ''}{first['msg'].removeprefix('Value error, ')}") from None
+        raise ModelError(
+            f"{where}: {place + ': ' if place else ''}{first['msg'].removeprefix('Value error, ')}"
+        ) from None
 
 
 def _read_weights(path: Path) -> dict[str, Tensor]:
@@ -90,6 +97,11 @@ def _read_weights(path: Path) -> dict[str, Tensor]:
         raise ModelError(
             f"{path} is damaged or no safetensors file ({error}); copy it again from where it came from"
         ) from None
+
+
+def _absent_mlp(name: str, value: Tensor) -> bool:
+    """A bridge lists zeros for the MLP that an attention-only model does not have."""
+    return ".mlp." in name and not value.any()
 
 
 def _without_buffers(weights: dict[str, Tensor]) -> dict[str, Tensor]:

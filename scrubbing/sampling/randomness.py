@@ -5,6 +5,7 @@ from hashlib import blake2b
 import numpy as np
 from jaxtyping import Float, Int, UInt64
 
+
 def keyed_uniforms(seed: int, key: tuple[str, ...], *counters: Int[np.ndarray, "*_"]) -> Float[np.ndarray, "*shape"]:
     """Numbers in [0, 1) that depend on the seed, the key and the counters alone, never on the order of calls.
 
@@ -14,7 +15,7 @@ def keyed_uniforms(seed: int, key: tuple[str, ...], *counters: Int[np.ndarray, "
     state = np.uint64(int.from_bytes(blake2b(name, digest_size=8).digest(), "little"))
     for counter in counters:
         state = _mix(state ^ _mix(np.asarray(counter, dtype=np.uint64)))
-    return (state >> np.uint64(11)).astype(np.float64) * 2.0**-53
+    return np.asarray((state >> np.uint64(11)).astype(np.float64) * 2.0**-53)
 
 
 def _mix(x: UInt64[np.ndarray, "*shape"]) -> UInt64[np.ndarray, "*shape"]:

@@ -1,6 +1,6 @@
 """Streams: symbolic names for vectors of row numbers, one row per reference, and the rows that they stand for.
 
-Two streams that are equal by value are the same rows, so that what was computed on one need not be computed on the other.
+Two streams that are equal by value are the same rows: what was computed on one need not be computed on the other.
 """
 
 from collections.abc import Sequence
@@ -13,6 +13,7 @@ from jaxtyping import Float, Int
 
 from scrubbing.sampling.agreement import Classes, PositionClasses
 from scrubbing.sampling.randomness import keyed_uniforms
+
 
 @dataclass(frozen=True)
 class References:

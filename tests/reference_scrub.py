@@ -1,0 +1,139 @@
+"""Causal scrubbing as the paper writes it, one datum at a time: slow, obvious, and the judge of the fast evaluator.
+
+It shares with the library the graphs, the hypothesis and the keyed random numbers, so that both draw the same donors;
+how these are drawn, and what is computed on them, is written out here a second time.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from scrubbing import Graph, Hypothesis
+from scrubbing.sampling.randomness import keyed_uniforms
+
+Row = int  # a datum, by its row in the dataset
+Path = tuple[str, ...]  # names of I from the output to a node
+
+
+@dataclass(frozen=True)
+class Repetition:
+    """One run of one reference; `position` is set below a claim that draws a donor for each position."""
+
+    reference: Row
+    occurrence: int  # how often the same row was a reference before
+    number: int
+    position: int | None = None
+
+
+@dataclass(frozen=True)
+class ReferenceScrub:
+    """`run` and `estimate` of the paper, for one hypothesis on one dataset."""
+
+    h: Hypothesis
+    data: Mapping[str, Tensor]
+    others: str | Sequence[Row] = "node"
+    donors: Mapping[str, Any] = field(default_factory=dict)
+    exclude_self: bool = False
+    seed: int = 0
+    _features: dict[Any, Any] = field(default_factory=dict)
+
+    @property
+    def dataset(self) -> list[Row]:
+        return list(range(len(next(iter(self.data.values())))))
+
+    def estimate(self, references: Sequence[Row], *, draws: int = 1) -> list[float]:
+        """The scrubbed loss of each reference, as the mean of its draws."""
+        losses = []
+        for i, x in enumerate(references):
+            occurrence = list(references[:i]).count(x)
+            runs = [self.output(Repetition(x, occurrence, number)) for number in range(draws)]
+            losses.append(sum(runs) / draws)
+        return losses
+
+    def output(self, repetition: Repetition) -> float:
+        root = self.h.I.output
+        return float(self.run(root, repetition.reference, (root,), repetition))
+
+    def run(self, n: str, x: Row, path: Path, repetition: Repetition) -> Any:
+        """An activation of c(n), where x is n's own datum."""
+        image = self.h.G[self.h.image(n)]
+        claimed = {self.h.image(m): m for m in self.h.I[n].inputs if m in self.h.I}
+        columns = [m for m in self.h.I[n].inputs if m not in self.h.I]
+        arguments = []
+        for p in image.inputs:
+            if p in claimed:
+                value = self.claimed(claimed[p], x, (*path, claimed[p]), repetition)
+            elif p in self.h.G:
+                u = self.other(p, x, path, repetition)
+                row_of = {c: x if c in columns and c not in image.inputs else u for c in self.data}
+                value = forward(self.h.G, p, {c: self.data[c][[row]] for c, row in row_of.items()})
+            else:
+                value = self.data[p][[x if p in columns else self.other(p, x, path, repetition)]]
+            arguments.append(value)
+        return image.fn(*arguments)
+
+    def claimed(self, m: str, x: Row, path: Path, repetition: Repetition) -> Any:
+        """An activation of c(m) on a datum that agrees on m with its parent's own, x."""
+        fixed = np.asarray(self.donors[m]) if m in self.donors else None
+        by_position = self.h.I[m].per_position and (fixed is None or fixed.ndim == 2)
+        if not by_position:
+            donor = self.agreeing(m, x, path, repetition) if fixed is None else int(fixed[repetition.reference])
+            return self.run(m, donor, path, repetition)
+        axis = self.h.G[self.h.image(m)].position_axis
+        assert axis is not None
+        pieces = []
+        for position in range(len(self.feature(m, x)[0]) if fixed is None else fixed.shape[1]):
+            here = replace(repetition, position=position)
+            donor = self.agreeing(m, x, path, here) if fixed is None else int(fixed[repetition.reference, position])
+            pieces.append(self.run(m, donor, path, here).select(axis, position))
+        return torch.stack(pieces, dim=axis)
+
+    def agreeing(self, m: str, x: Row, path: Path, repetition: Repetition) -> Row:
+        """x' <- uniform{d in D: m(d) = m(x)}; of a claim per position, at the position."""
+
+        def seen(d: Row) -> Any:
+            value = self.feature(m, d)
+            return value[0][repetition.position] if self.h.I[m].per_position else value
+
+        return self.uniform([d for d in self.dataset if seen(d) == seen(x)], x, path, repetition)
+
+    def other(self, p: str, x: Row, path: Path, repetition: Repetition) -> Row:
+        """u, the donor of an input p that is not claimed."""
+        if not isinstance(self.others, str):
+            return int(self.others[repetition.reference])
+        if self.others == "reference":
+            whole = replace(repetition, position=None)
+            return self.uniform(self.dataset, repetition.reference, ("other",), whole)
+        key = {"node": (*path, "other"), "input": (*path, p, "other")}[self.others]
+        return self.uniform(self.dataset, x, key, repetition)
+
+    def uniform(self, rows: list[Row], own: Row, key: Path, repetition: Repetition) -> Row:
+        """One of the rows, in dataset order; with `exclude_self` not one's own, unless there is no other."""
+        if self.exclude_self:
+            rows = [row for row in rows if row != own] or rows
+        counters = [repetition.reference, repetition.occurrence, repetition.number, repetition.position]
+        u = keyed_uniforms(self.seed, key, *(np.array([c]) for c in counters if c is not None))
+        return rows[int(u[0] * len(rows))]
+
+    def feature(self, m: str, d: Row) -> Any:
+        """The value of I's node m on the datum d, as plain Python."""
+        if (m, d) not in self._features:
+            datum = {c: column[[d]] for c, column in self.data.items()}
+            self._features[m, d] = plain(forward(self.h.I, m, datum))
+        return self._features[m, d]
+
+
+def forward(graph: Graph, name: str, datum: Mapping[str, Any]) -> Any:
+    """The value of a node or a column on one datum."""
+    if name not in graph:
+        return datum[name]
+    return graph[name].fn(*(forward(graph, i, datum) for i in graph[name].inputs))
+
+
+def plain(value: Any) -> Any:
+    """A value that Python's == compares: tensors as lists, tuples part by part."""
+    return tuple(map(plain, value)) if isinstance(value, tuple) else torch.as_tensor(value).tolist()

@@ -1,0 +1,188 @@
+"""Whatever the graphs, the claims, the data and the policy, `scrub` gives the losses of the paper's pseudo-code."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+from reference_scrub import ReferenceScrub, forward
+from torch import Tensor
+
+from scrubbing import Graph, Hypothesis, Node, per_position, reads, scrub
+
+POSITIONS = 2
+COLUMNS = ("x0", "x1", "x2")
+FEATURE_ONLY = "extra"  # a column that no network reads
+
+
+@dataclass(frozen=True)
+class Mix:
+    """A function of integers `[row, position]` that mixes its inputs, and every position with the one before."""
+
+    weights: tuple[int, ...]
+    before: int
+    modulus: int
+
+    def __call__(self, *values: Any) -> Tensor:
+        parts = tensors(values)
+        total = sum(w * part for w, part in zip(self.weights * len(parts), parts, strict=False))
+        assert isinstance(total, Tensor)
+        return (total + self.before * total.roll(1, dims=1)) % self.modulus
+
+
+@dataclass(frozen=True)
+class MixedLoss:
+    """One number per row."""
+
+    mix: Mix
+
+    def __call__(self, *values: Any) -> Tensor:
+        return (self.mix(*values) * torch.arange(1, POSITIONS + 1)).sum(dim=1).double()
+
+
+def tensors(value: Any) -> list[Tensor]:
+    """All tensors in a tuple of tuples: what `reads` of several names passes on."""
+    return [tensor for part in value for tensor in tensors(part)] if isinstance(value, tuple) else [value]
+
+
+def mixes(modulus: st.SearchStrategy[int]) -> st.SearchStrategy[Mix]:
+    return st.builds(Mix, st.tuples(*[st.integers(1, 5)] * 3), st.integers(0, 2), modulus)
+
+
+def some_of(names: Iterable[str], *, min_size: int = 0, max_size: int | None = None) -> st.SearchStrategy[list[str]]:
+    names = sorted(names)
+    if not names:
+        return st.just([])
+    return st.lists(st.sampled_from(names), unique=True, min_size=min_size, max_size=max_size)
+
+
+@st.composite
+def networks(draw: st.DrawFn) -> Graph:
+    """A network of two to six nodes; the loss reads the label and whatever nothing else reads."""
+    nodes: dict[str, Node] = {}
+    for i in range(draw(st.integers(1, 5))):
+        inputs = draw(some_of([*COLUMNS, *nodes], min_size=1, max_size=3))
+        nodes[f"n{i}"] = Node(draw(mixes(st.integers(2, 7))), tuple(inputs), position_axis=1)
+    read = {i for node in nodes.values() for i in node.inputs}
+    unread = [name for name in nodes if name not in read]
+    more = draw(some_of(set(COLUMNS) | (nodes.keys() & read), max_size=2))
+    return Graph(nodes, loss=Node(MixedLoss(draw(mixes(st.just(1009)))), (*unread, *more, "y")))
+
+
+@st.composite
+def hypotheses(draw: st.DrawFn) -> Hypothesis:
+    """A legal hypothesis about a random network: any inputs claimed, under any names, with any features."""
+    G = draw(networks())
+    image = {draw(st.sampled_from(["loss", "score"])): "loss"}
+    inputs: dict[str, tuple[str, ...]] = {}
+    spare = [f"m{k}" for k in range(20)]
+    labels = set(G["loss"].inputs) - set(G)
+    scramble = tuple(draw(some_of(labels))) if draw(st.integers(0, 4)) == 0 else ()
+    to_do = list(image)
+    for name in to_do:  # grows while it is walked
+        claimed = []
+        for p in draw(some_of(set(G[image[name]].inputs) & set(G))):
+            known = [m for m in to_do if image[m] == p]
+            m = draw(
+                st.sampled_from([*known, *([p] if p not in image else []), spare[0], *[n for n in G if n not in image]])
+            )
+            if m in spare:
+                spare.remove(m)
+            if m not in known:
+                image[m] = p
+                to_do.append(m)
+            claimed.append(m)
+        columns = set(draw(some_of([*G.columns, FEATURE_ONLY])))
+        upstream = G.upstream_columns[image[name]]
+        if columns and not claimed and not columns & upstream:
+            columns.add(draw(st.sampled_from(sorted(upstream))))
+        if image[name] == "loss":
+            columns = (columns | labels) - set(scramble)
+        inputs[name] = tuple(draw(st.permutations([*claimed, *sorted(columns)])))
+    nodes: dict[str, Node] = {}
+    for name in sorted(to_do, key=lambda n: len(ancestors(n, inputs))):
+        is_constant = not ancestors(name, inputs) - inputs.keys()
+        is_function = not is_constant and draw(st.booleans())
+        nodes[name] = Node(draw(mixes(st.integers(1, 3))), inputs[name]) if is_function else reads(*inputs[name])
+    for name in draw(some_of(n for n in nodes if image[n] != "loss")):
+        one_value = not nodes[name].is_reads or (len(inputs[name]) == 1 and inputs[name][0] not in nodes)
+        above = {n for n in nodes if name in ancestors(n, inputs)}
+        if one_value and not any(nodes[n].per_position for n in (ancestors(name, inputs) | above) & nodes.keys()):
+            nodes[name] = per_position(nodes[name])
+    c = {name: p for name, p in image.items() if name != p}
+    return Hypothesis(G, Graph(nodes), c, columns=(FEATURE_ONLY,), scramble=scramble)
+
+
+def ancestors(name: str, inputs: Mapping[str, tuple[str, ...]]) -> set[str]:
+    """The nodes and columns that a node's value depends on."""
+    return {a for i in inputs.get(name, ()) for a in {i, *ancestors(i, inputs)}}
+
+
+@st.composite
+def datasets(draw: st.DrawFn) -> dict[str, Tensor]:
+    """One to six rows of small integers, of which some come twice."""
+    names = (*COLUMNS, "y", FEATURE_ONLY)
+    row = st.lists(st.integers(0, 2), min_size=len(names) * POSITIONS, max_size=len(names) * POSITIONS)
+    rows = draw(st.lists(row, min_size=1, max_size=4))
+    rows += draw(st.lists(st.sampled_from(rows), max_size=2))
+    table = torch.tensor(rows).reshape(len(rows), len(names), POSITIONS)
+    return {name: table[:, i] for i, name in enumerate(names)}
+
+
+@st.composite
+def policies(draw: st.DrawFn, h: Hypothesis, rows: int) -> dict[str, Any]:
+    """Settings of `scrub` that decide which rows stand in."""
+
+    def given_rows(*shape: int) -> np.ndarray:
+        size = int(np.prod(shape))
+        return np.array(draw(st.lists(st.integers(0, rows - 1), min_size=size, max_size=size))).reshape(shape)
+
+    donors = {}
+    for name in draw(some_of(set(h.I) - {h.I.output}, max_size=1)) if draw(st.integers(0, 3)) == 0 else []:
+        donors[name] = (
+            given_rows(rows, POSITIONS) if h.I[name].per_position and draw(st.booleans()) else given_rows(rows)
+        )
+    return {
+        "others": given_rows(rows)
+        if draw(st.integers(0, 4)) == 0
+        else draw(st.sampled_from(["node", "reference", "input"])),
+        "donors": donors,
+        "exclude_self": draw(st.booleans()),
+        "seed": draw(st.integers(0, 100)),
+    }
+
+
+@pytest.mark.filterwarnings("ignore::scrubbing.ScrubbingWarning")
+@pytest.mark.filterwarnings("ignore:Do not use the `random` module")  # beartype looks at random items of lists
+@settings(
+    max_examples=200,
+    derandomize=True,
+    deadline=None,
+    database=None,
+    phases=(Phase.generate, Phase.shrink),
+    suppress_health_check=list(HealthCheck),
+)
+@given(st.data())
+def test_the_fast_evaluator_equals_the_pseudo_code(data):
+    h, columns = data.draw(hypotheses()), data.draw(datasets())
+    rows = len(columns["y"])
+    policy = data.draw(policies(h, rows))
+    references = data.draw(st.none() | st.integers(1, 5) | st.lists(st.integers(0, rows - 1), min_size=1, max_size=5))
+    draws = data.draw(st.integers(1, 3))
+
+    baseline = Graph(loss=reads(*(i for i in h.G["loss"].inputs if i not in h.G)))
+
+    score = scrub(h, columns, baseline=baseline, references=references, draws=draws, **policy)
+
+    losses = score.by_reference
+    scrubbed = ReferenceScrub(h, columns, **policy).estimate(losses.reference, draws=draws)
+    nothing_claimed = replace(h, I=baseline, c={})
+    unclaimed = ReferenceScrub(nothing_claimed, columns, **policy).estimate(losses.reference, draws=draws)
+    original = [forward(h.G, "loss", {c: v[[x]] for c, v in columns.items()}).item() for x in losses.reference]
+    np.testing.assert_allclose(losses.scrubbed, scrubbed, rtol=0, atol=1e-12)
+    np.testing.assert_allclose(losses.baseline, unclaimed, rtol=0, atol=1e-12)
+    np.testing.assert_allclose(losses.original, original, rtol=0, atol=1e-12)
