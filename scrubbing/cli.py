@@ -9,7 +9,6 @@ from typing import Annotated, Any
 
 import torch
 import typer
-from click import ClickException
 from rich.console import Console
 
 from scrubbing.errors import DataError, HypothesisError, ScrubbingError, nearest
@@ -61,7 +60,7 @@ def score(
 ) -> None:
     """Score a suite of hypotheses and print the fraction of the loss that each recovers.
 
-    Without options: the project's own model, every hypothesis, every row. For example, two hypotheses on a hundred rows:
+    Without options: the project's own model, every hypothesis, every row. Two hypotheses on a hundred rows:
 
         scrubbing score induction --only naive --only "refined 1" --references 100
     """
@@ -96,17 +95,26 @@ def _check_device(device: str) -> None:
 
 
 def main() -> None:
-    """Run the command line: a mistake is one line on standard error and exit status 2, never a traceback."""
+    """The console script."""
+    run_command(app)
+
+
+def run_command(command: typer.Typer) -> None:
+    """Run a command line: a mistake is one line on standard error and exit status 2, never a traceback."""
     try:
-        app(standalone_mode=False)
+        command(standalone_mode=False)
     except typer.Exit as stop:
         sys.exit(stop.exit_code)
     except ScrubbingError as error:
         _fail(str(error))
     except KeyboardInterrupt:
-        _fail("interrupted; nothing was written", status=130)
-    except ClickException as error:
-        _fail(error.format_message())
+        _fail("interrupted", status=130)
+    except Exception as error:
+        # What typer raises for a wrong option belongs to its private copy of click, and is known by this method.
+        format_message = getattr(error, "format_message", None)
+        if format_message is None:
+            raise
+        _fail(format_message())
 
 
 def _fail(message: str, *, status: int = 2) -> None:

@@ -41,7 +41,7 @@ class Hypothesis:
         return tuple(m for m in self.I[name].inputs if m not in self.I)
 
     def passed_columns(self, name: str) -> frozenset[str]:
-        """The columns that I's node claims on all unclaimed paths into its image: those that the image does not read."""
+        """The columns that I's node claims on all unclaimed paths into its image: those the image does not read."""
         return frozenset(self.read_columns(name)) - set(self.G[self.image(name)].inputs)
 
 
@@ -106,7 +106,8 @@ def _no_such_input(name: str, read: str, image: str, available: tuple[str, ...])
 
 def _leaf_problems(h: Hypothesis, name: str) -> Iterator[str]:
     columns = h.read_columns(name)
-    if not columns or h.claimed_inputs(name):
+    unknown = set(columns) - set(h.G.columns) - set(h.columns)  # said already
+    if not columns or unknown or h.claimed_inputs(name):
         return
     upstream = h.G.upstream_columns[h.image(name)]
     if not upstream & set(columns):

@@ -80,7 +80,7 @@ TRAPS = {
     ),
     "spread over two nodes": Oracle(
         network(lambda A, B: A + B, A=lambda x0: 2 * x0, B=lambda x0: 3 * x0),
-        claim(lambda A, x0: x0, A=reads("x0")),
+        ONE_TERM,
         digits("x0", label=lambda x0: 5 * x0),
         9.9,
     ),

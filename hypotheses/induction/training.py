@@ -1,15 +1,14 @@
 """The optimisation: parameters, a plain forward pass, and a loop that can be stopped and taken up again."""
 
 import math
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
 import torch.nn.functional as F
+from einops import rearrange
 from jaxtyping import Float, Int, UInt16
 from torch import Tensor
 
@@ -106,9 +105,13 @@ def initial_parameters(recipe: Recipe) -> Parameters:
 
 
 def unit_sinusoids(positions: int, d_model: int) -> Float[Tensor, "position d_model"]:
-    """Sines and cosines of amplitude 1 (Vaswani et al. 2017, section 3.5)."""
-    frequency = torch.exp(-math.log(10_000.0) * torch.arange(0, d_model, 2) / d_model)
-    angle = torch.arange(positions)[:, None] * frequency
+    """Sines and cosines of amplitude 1, of wavelengths from 2.5 tokens to the whole context, in geometric steps.
+
+    Vaswani et al. 2017, section 3.5, with shorter waves: neighbours are easily told apart, which heads that attend to the
+    previous token need, and no dimension is spent on waves longer than the context.
+    """
+    wavelengths = 2.5 * (positions / 2.5) ** (torch.arange(d_model // 2) / (d_model // 2 - 1))
+    angle = 2 * math.pi * torch.arange(positions)[:, None] / wavelengths
     return torch.stack([angle.sin(), angle.cos()], dim=-1).flatten(1)
 
 
@@ -122,17 +125,28 @@ def row_losses(
     for layer in range(layers):
         block = {name.split(".")[-1]: v for name, v in parameters.items() if name.startswith(f"blocks.{layer}.")}
         x = F.layer_norm(resid, resid.shape[-1:], block["w"], block["b"])
-        q, k, v = (_heads(x + position, block["W_Q"]), _heads(x + position, block["W_K"]), _heads(x, block["W_V"]))
-        q, k, v = (y.unflatten(-1, (recipe.n_heads, -1)).transpose(1, 2) for y in (q, k, v))
+        placed = x + position
+        projected = placed @ block["W_Q"], placed @ block["W_K"], x @ block["W_V"]
+        q, k, v = (rearrange(y, "b s (h e) -> b h s e", h=recipe.n_heads) for y in projected)
         z = F.scaled_dot_product_attention(q, k, v, is_causal=True)
-        resid = resid + z.transpose(1, 2).flatten(2) @ block["W_O"]
+        resid = resid + rearrange(z, "b h s e -> b s (h e)") @ block["W_O"]
     x = F.layer_norm(resid, resid.shape[-1:], parameters["ln_final.w"], parameters["ln_final.b"])
     logits = x @ parameters["unembed.W_U"]
     return F.cross_entropy(logits.flatten(0, 1), labels.flatten(), reduction="none").view(labels.shape)
 
 
-def _heads(x: Tensor, weight: Tensor) -> Tensor:
-    return x @ weight
+def weights(run: Run, recipe: Recipe) -> Parameters:
+    """The run's parameters in the file format: one matrix per head."""
+    inner, outer = ("W_Q", "W_K", "W_V"), "W_O"
+    found = {}
+    for name, value in run.parameters.items():
+        value = value.detach()
+        if name.endswith(inner):
+            value = rearrange(value, "d (h e) -> h d e", h=recipe.n_heads)
+        elif name.endswith(outer):
+            value = rearrange(value, "(h e) d -> h e d", h=recipe.n_heads)
+        found[name] = value.contiguous()
+    return found
 
 
 def batch(
@@ -174,7 +188,7 @@ def save_checkpoint(run: Run, path: Path) -> None:
     }
     unfinished = path.with_suffix(".unfinished")
     torch.save(state, unfinished)
-    os.replace(unfinished, path)
+    unfinished.replace(path)
 
 
 def load_checkpoint(path: Path, recipe: Recipe) -> Run:
@@ -190,25 +204,27 @@ def load_checkpoint(path: Path, recipe: Recipe) -> Run:
     return run
 
 
-def repeated_rows(recipe: Recipe, rows: int, begin: int) -> Int[Tensor, "row position_plus_1"]:
-    """BEGIN, random tokens, and the same random tokens again: only induction can predict the second half."""
-    generator = torch.Generator().manual_seed(recipe.seed)
-    half = torch.randint(2, recipe.d_vocab, (rows, recipe.n_ctx // 2), generator=generator)
-    return torch.cat([torch.full((rows, 1), begin), half, half], dim=1)
-
-
 @torch.no_grad()
 def measure(run: Run, held_out: Int[Tensor, "row position_plus_1"], recipe: Recipe, begin: int) -> dict[str, float]:
     """A point of the training curve: the held-out loss, and the loss on each half of repeated random tokens."""
-    losses = partial(row_losses, run.parameters, recipe=recipe, layers=recipe.layers(run.step))
-    repeated = losses(repeated_rows(recipe, 16, begin))
-    half = repeated.shape[1] // 2
+    layers = recipe.layers(run.step)
+    first, second = halves(run, recipe, begin)
     return {
         "step": run.step,
-        "held_out": losses(held_out).mean().item(),
-        "random": repeated[:, :half].mean().item(),
-        "repeated": repeated[:, half:].mean().item(),
+        "held_out": row_losses(run.parameters, held_out, recipe, layers=layers).mean().item(),
+        "random": first,
+        "repeated": second,
     }
+
+
+@torch.no_grad()
+def halves(run: Run, recipe: Recipe, begin: int, *, rows: int = 16) -> tuple[float, float]:
+    """The mean loss on random tokens, and on the same tokens again: only induction can predict the second half."""
+    generator = torch.Generator().manual_seed(recipe.seed)
+    half = torch.randint(2, recipe.d_vocab, (rows, recipe.n_ctx // 2), generator=generator)
+    repeated = torch.cat([torch.full((rows, 1), begin), half, half], dim=1)
+    losses = row_losses(run.parameters, repeated, recipe, layers=recipe.layers(run.step))
+    return losses[:, : half.shape[1]].mean().item(), losses[:, half.shape[1] :].mean().item()
 
 
 def train(
@@ -217,6 +233,7 @@ def train(
     held_out: Int[Tensor, "row position_plus_1"],
     recipe: Recipe,
     begin: int,
+    *,
     checkpoint: Path,
     every: int = 250,
 ) -> Iterator[tuple[int, float]]:

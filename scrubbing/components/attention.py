@@ -97,7 +97,7 @@ class Offsets:
 
 
 def offset(*distances: int) -> Offsets:
-    """The positions that many tokens back: `offset(0)` the current, `offset(1)` the previous, `offset(0, 1, 2)` three."""
+    """The positions that many tokens back: `offset(0)` the current, `offset(1)` the previous one, and so on."""
     return Offsets(frozenset(distances))
 
 

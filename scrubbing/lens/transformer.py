@@ -3,7 +3,7 @@
 | node | reads | value |
 |---|---|---|
 | `embed` | the column `tokens` | token (and standard position) embeddings |
-| `a{layer}_h{head}` | `embed` and every head of earlier layers | what the head writes to the stream, its value bias with it |
+| `a{layer}_h{head}` | `embed` and every head of earlier layers | what the head writes, its value bias with it |
 | `logits` | `embed` and every head | lazy logits |
 | `loss` | `logits`, the columns `labels` and `weights` | one weighted cross-entropy per row |
 

@@ -6,7 +6,9 @@ from hashlib import blake2b
 from typing import Any
 
 import numpy as np
+import torch
 from jaxtyping import Float, Int
+from torch import Tensor
 
 from scrubbing.errors import DataError
 
@@ -114,6 +116,9 @@ def _class_numbers(value: Any, rows: int) -> Int[np.ndarray, "row"]:
 
 def _as_array(value: Any, rows: int) -> np.ndarray:
     """A feature as an array with one entry per row, in which equal values have equal bytes."""
+    if isinstance(value, Tensor):
+        value = value.detach().cpu()
+        value = value.float() if value.dtype == torch.bfloat16 else value  # a type that numpy does not have
     array = np.asarray(value)
     if array.dtype == object:
         raise DataError("its values have no fixed type; return a tensor, an array of numbers or strings, or a tuple")
