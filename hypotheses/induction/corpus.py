@@ -49,6 +49,14 @@ def train_tokenizer(files: list[Path], d_vocab: int) -> Tokenizer:
     return tokenizer
 
 
+def special_tokens(tokenizer: Tokenizer) -> tuple[int, int]:
+    """The numbers of BEGIN and END."""
+    begin, end = tokenizer.token_to_id(BEGIN), tokenizer.token_to_id(END)
+    if begin is None or end is None:
+        raise DataError(f"the tokenizer lacks {BEGIN} or {END}; use one made by train_tokenizer")
+    return begin, end
+
+
 def read_source(path: Path) -> str:
     """A source file as text; bytes that are not UTF-8 (some of the library's tests hold them) are replaced."""
     return path.read_bytes().decode("utf8", errors="replace")
@@ -56,7 +64,7 @@ def read_source(path: Path) -> str:
 
 def token_stream(files: list[Path], tokenizer: Tokenizer) -> UInt16[np.ndarray, "tokens"]:
     """All files one after the other, each closed by END."""
-    end = tokenizer.token_to_id(END)
+    _, end = special_tokens(tokenizer)
     encoded = tokenizer.encode_batch([read_source(f) for f in files])
     return np.concatenate([np.array([*e.ids, end], dtype=np.uint16) for e in encoded])
 

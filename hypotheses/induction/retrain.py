@@ -16,15 +16,13 @@ import torch
 import typer
 from rich.console import Console
 from safetensors.torch import save_file
-from tokenizers import Tokenizer
 
 from hypotheses.induction.card import Card, write_card
 from hypotheses.induction.corpus import (
-    BEGIN,
-    END,
     held_out_rows,
     rows_at,
     source_files,
+    special_tokens,
     split_files,
     token_stream,
     train_tokenizer,
@@ -61,7 +59,7 @@ def retrain(
     say(f"{len(training_files)} source files of Python {platform.python_version()}, {len(held_out_files)} held out")
     tokenizer = train_tokenizer(training_files, recipe.d_vocab)
     tokenizer.save(str(out / "tokenizer.json"))
-    begin, end = tokenizer.token_to_id(BEGIN), tokenizer.token_to_id(END)
+    begin, end = special_tokens(tokenizer)
     stream = token_stream(training_files, tokenizer)
     rows = held_out_rows(token_stream(held_out_files, tokenizer), HELD_OUT_ROWS, recipe.n_ctx, begin)
     say(f"{len(stream):,} tokens to train on")

@@ -107,8 +107,8 @@ def initial_parameters(recipe: Recipe) -> Parameters:
 def unit_sinusoids(positions: int, d_model: int) -> Float[Tensor, "position d_model"]:
     """Sines and cosines of amplitude 1, of wavelengths from 2.5 tokens to the whole context, in geometric steps.
 
-    Vaswani et al. 2017, section 3.5, with shorter waves: neighbours are easily told apart, which heads that attend to the
-    previous token need, and no dimension is spent on waves longer than the context.
+    Vaswani et al. 2017, section 3.5, with shorter waves: neighbours are easily told apart, which heads that attend to
+    the previous token need, and no dimension is spent on waves longer than the context.
     """
     wavelengths = 2.5 * (positions / 2.5) ** (torch.arange(d_model // 2) / (d_model // 2 - 1))
     angle = 2 * math.pi * torch.arange(positions)[:, None] / wavelengths

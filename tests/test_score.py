@@ -1,0 +1,139 @@
+"""A score says what was recovered, prints it, compares on equal terms, and survives the journey through JSON."""
+
+import numpy as np
+import pytest
+
+from scrubbing import DataError, Graph, Hypothesis, Score, reads, scrub
+from scrubbing.score import make_score
+
+EPSILON = float(np.finfo(np.float64).eps)
+ORIGINAL, BASELINE = np.array([1.0, 2.0, 3.0, 2.0]), np.array([5.0, 6.0, 6.0, 7.0])
+
+
+def score(scrubbed, *, original=ORIGINAL, baseline=BASELINE, rows=(0, 1, 2, 3), seed=0, precision=EPSILON):
+    """A score from losses, one draw each."""
+    return make_score(
+        name=None,
+        rows=np.array(rows),
+        original=np.array(original, dtype=float),
+        baseline=np.array(baseline, dtype=float)[:, None],
+        scrubbed=np.array(scrubbed, dtype=float)[:, None],
+        precision=precision,
+        seed=seed,
+        settings={"others": "node"},
+        donors={"loss/A": np.array([3, 2, 1, 0])},
+    )
+
+
+HALF = score((ORIGINAL + BASELINE) / 2)
+
+PRINTED = {
+    "half": (HALF, "50.0% recovered [50.0, 50.0]   loss 4.000, original 2.000, baseline 6.000, 4 references"),
+    "all": (
+        score(ORIGINAL),
+        "100.0% recovered [100.0, 100.0]   loss 2.000, original 2.000, baseline 6.000, 4 references",
+    ),
+    "less than nothing": (
+        score(BASELINE + [1, 0, 2, 1]),
+        "-25.0% recovered [-62.9, 2.0]   loss 7.000, original 2.000, baseline 6.000, 4 references",
+    ),
+    "nothing, without a minus sign": (
+        score(BASELINE + 1e-9),
+        "0.0% recovered [0.0, 0.0]   loss 6.000, original 2.000, baseline 6.000, 4 references",
+    ),
+    "nothing to recover": (
+        score(BASELINE, original=BASELINE[::-1]),
+        "nothing to recover   loss 6.000, original 6.000, baseline 6.000, 4 references   "
+        "(the baseline's loss equals the original's, so there is nothing to recover)",
+    ),
+    "no interval": (
+        score(ORIGINAL, baseline=ORIGINAL + [1, -1, 1, 0]),
+        "100.0% recovered [unbounded]   loss 2.000, original 2.000, baseline 2.250, 4 references   "
+        "(the baseline's loss does not differ significantly from the original's (2.25 against 2), "
+        "so the percentage has no interval)",
+    ),
+}
+
+
+@pytest.mark.parametrize(("scored", "printed"), [pytest.param(*case, id=name) for name, case in PRINTED.items()])
+def test_a_score_prints_its_percentage_its_losses_and_what_they_cannot_say(scored, printed):
+    assert str(scored) == printed
+
+
+def test_the_percentage_is_a_ratio_of_means_over_references_and_draws():
+    two_draws = make_score(
+        name="halved",
+        rows=np.array([0, 1]),
+        original=np.array([0.0, 1.0]),
+        baseline=np.array([[8.0, 10.0], [3.0, 1.0]]),
+        scrubbed=np.array([[6.0, 4.0], [1.0, 2.0]]),
+        precision=EPSILON,
+        seed=0,
+        settings={},
+        donors={},
+    )
+    assert (two_draws.original, two_draws.baseline, two_draws.scrubbed) == (0.5, 5.5, 3.25)
+    assert two_draws.recovered == (5.5 - 3.25) / (5.5 - 0.5)
+    assert two_draws.by_reference.scrubbed == (5.0, 1.5)
+    assert (two_draws.name, two_draws.references, two_draws.draws) == ("halved", 2, 2)
+
+
+@pytest.mark.parametrize(("precision", "recovered"), [(EPSILON, 1.0), (float(np.finfo(np.float32).eps), None)])
+def test_a_gap_that_rounding_explains_is_no_gap(precision, recovered):
+    assert score(ORIGINAL, baseline=ORIGINAL + 1e-7, precision=precision).recovered == recovered
+
+
+def test_the_losses_of_each_reference_are_a_table():
+    table = HALF.losses
+    assert list(table.columns) == ["reference", "original", "baseline", "scrubbed"]
+    assert table.to_numpy().tolist() == [[0, 1, 5, 3], [1, 2, 6, 4], [2, 3, 6, 4.5], [3, 2, 7, 4.5]]
+
+
+def test_a_better_score_is_greater():
+    better = score(ORIGINAL + [0.1, 0.2, 0.1, 0.0])
+    assert better > HALF
+    assert HALF < better
+    assert not HALF > better
+
+
+@pytest.mark.parametrize("scrubbed", [ORIGINAL + BASELINE, ORIGINAL + BASELINE + [1, -2, 1, -1]], ids=["same", "noise"])
+def test_neither_of_two_scores_that_differ_by_nothing_or_by_noise_is_greater(scrubbed):
+    other = score(scrubbed / 2)
+    assert not HALF > other
+    assert not HALF < other
+
+
+@pytest.mark.parametrize("other", [score(ORIGINAL, rows=(0, 1, 2, 2)), score(ORIGINAL, seed=1)], ids=["rows", "seed"])
+def test_scores_on_other_terms_are_not_compared(other):
+    with pytest.raises(
+        DataError, match=r"^only scores on the same references and seed can be compared; .* in one call of scrub$"
+    ):
+        other > HALF  # noqa: B015
+
+
+SCORES = {
+    "plain": HALF,
+    "nothing to recover": score(BASELINE, original=BASELINE),
+    "no interval": PRINTED["no interval"][0],
+}
+
+
+@pytest.mark.parametrize("scored", [pytest.param(scored, id=name) for name, scored in SCORES.items()])
+def test_a_score_comes_back_from_json_as_it_was(scored):
+    back = Score.model_validate_json(scored.model_dump_json())
+    assert back.model_dump() == scored.model_dump()
+    assert back == scored
+    assert str(back) == str(scored)
+
+
+def test_scores_are_equal_by_value():
+    graph = Graph(h=lambda x: x, loss=lambda h, y: (h - y).abs())
+    h, data = Hypothesis(graph, Graph(loss=reads("y"))), {"x": [0, 1, 2, 3], "y": [0, 1, 2, 3]}
+    first, again, other = (scrub(h, data, baseline=h, seed=seed) for seed in (0, 0, 1))
+    assert first == again
+    assert first != other
+
+
+def test_a_score_is_immutable():
+    with pytest.raises(ValueError, match="frozen"):
+        HALF.recovered = 1.0
