@@ -161,6 +161,10 @@ class Graph(Mapping[str, Node]):
         return self._nodes == other._nodes if isinstance(other, Graph) else NotImplemented
 
     def __hash__(self) -> int:
+        return self._hash
+
+    @cached_property
+    def _hash(self) -> int:
         return hash(frozenset(self._nodes.items()))
 
     def __repr__(self) -> str:

@@ -87,18 +87,19 @@ def ladder_table(suite: Suite, scores: Mapping[str, Score]) -> RenderableType:
     any_score = next(iter(scores.values()))
     columns = list(dict.fromkeys(name.partition("/")[2] for name in scores))
     rungs = list(dict.fromkeys(name.partition("/")[0] for name in scores))
-    table = Table(title=f"{suite.title}: percent of the loss recovered, with 95% intervals", title_justify="left")
+    title = Text(f"{suite.title}: percent of the loss recovered, with 95% intervals", style="bold")
+    table = Table()
     table.add_column("hypothesis")
     for column in columns:
-        table.add_column(column, justify="center")
+        table.add_column(column or "recovered", justify="center")
     for rung in rungs:
-        names = [f"{rung}/{column}" for column in columns]
+        names = [f"{rung}/{column}" if column else rung for column in columns]
         table.add_row(rung, *(_cell(scores.get(name), suite.published.get(name)) for name in names))
     losses = Text(
         f"original loss {any_score.original:.4f}, baseline {any_score.baseline:.4f} "
         f"(difference {any_score.baseline - any_score.original:.4f}), {any_score.references} references"
     )
-    parts: list[RenderableType] = [table, losses, _about(suite, any_score)]
+    parts: list[RenderableType] = [title, table, losses, _about(suite, any_score)]
     parts += [Text(note, style="yellow") for note in _remarks(suite, scores)]
     return Group(*parts)
 

@@ -78,6 +78,10 @@ class Score(BaseModel):
             parts.append(f"({self.why_no_percentage})")
         return "   ".join(parts)
 
+    def __eq__(self, other: object) -> bool:
+        """Whether all that goes to JSON is equal; the donors, which do not, are left out."""
+        return self.model_dump() == other.model_dump() if isinstance(other, Score) else NotImplemented
+
     def __gt__(self, other: "Score") -> bool:
         """Whether this hypothesis recovers more: a paired t test on common references, one-sided at 2.5%."""
         return significantly_positive(_paired_advantage(self, other))

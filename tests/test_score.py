@@ -35,7 +35,7 @@ PRINTED = {
     ),
     "less than nothing": (
         score(BASELINE + [1, 0, 2, 1]),
-        "-25.0% recovered [-62.9, 2.0]   loss 7.000, original 2.000, baseline 6.000, 4 references",
+        "-25.0% recovered [-74.2, 6.5]   loss 7.000, original 2.000, baseline 6.000, 4 references",
     ),
     "nothing, without a minus sign": (
         score(BASELINE + 1e-9),

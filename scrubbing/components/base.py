@@ -27,6 +27,10 @@ class Component:
         return isinstance(other, Component) and (self is other or self._content == other._content)
 
     def __hash__(self) -> int:
+        return self._hash
+
+    @cached_property
+    def _hash(self) -> int:
         return hash(self._content)
 
 
