@@ -1,6 +1,6 @@
 """The naive story of induction heads, written out by hand on the shipped model and scored on 200 rows.
 
-The same hypothesis is one row of the table in hypotheses/induction/ladder.py; here every rewrite and claim is spelled out.
+The same hypothesis is one row of the table in hypotheses/induction/ladder.py; here everything is spelled out.
 """
 
 from hypotheses.induction import case

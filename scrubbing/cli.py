@@ -88,7 +88,7 @@ def _suite(name: str) -> Callable[..., Any]:
 
 def _check_device(device: str) -> None:
     try:
-        torch.empty(0, device=device)
+        torch.ones(1, device=device).tolist()
     except (RuntimeError, AssertionError) as error:
         reason = str(error).splitlines()[0]
         raise DataError(f"the device {device!r} cannot be used here ({reason}); try --device cpu") from None
@@ -118,5 +118,6 @@ def run_command(command: typer.Typer) -> None:
 
 
 def _fail(message: str, *, status: int = 2) -> None:
-    print(f"scrubbing: {' '.join(message.split())}", file=sys.stderr)
+    if message:  # none where click has printed the help instead
+        print(f"scrubbing: {' '.join(message.split())}", file=sys.stderr)
     sys.exit(status)

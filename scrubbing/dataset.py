@@ -1,5 +1,6 @@
 """The dataset: named columns of one length, whatever they came as."""
 
+import warnings
 from collections.abc import Mapping
 from typing import Any
 
@@ -38,7 +39,9 @@ def _as_tensor(name: str, column: Any) -> Tensor:
             )
         if array.dtype in (np.uint16, np.uint32, np.uint64):
             array = array.astype(np.int64)  # types that torch cannot index with
-        column = torch.from_numpy(np.ascontiguousarray(array))
+        with warnings.catch_warnings():  # pandas and mapped files are read-only; so is the use made of them
+            warnings.filterwarnings("ignore", "The given NumPy array is not writable")
+            column = torch.from_numpy(np.ascontiguousarray(array))
     if column.ndim == 0:
         raise DataError(f"the column {name!r} is a single number; it must have one entry per row")
     return column

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from scrubbing.errors import DataError
-from scrubbing.plan import Assembled, Call, Expression, Feature, Leaf
+from scrubbing.expressions import Assembled, Call, Expression, Leaf
+from scrubbing.plan import Feature
 from scrubbing.sampling.agreement import Classes, PositionClasses, agreement, agreement_by_position
 from scrubbing.sampling.streams import Sample, Stream
 

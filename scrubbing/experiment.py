@@ -12,11 +12,13 @@ from scrubbing.correspondence import Hypothesis
 from scrubbing.dataset import as_columns
 from scrubbing.errors import DataError, GraphError, HypothesisError, nearest
 from scrubbing.evaluate import Evaluator
+from scrubbing.expressions import Expression
 from scrubbing.graph import Graph
-from scrubbing.plan import Expression, Planner, Policy, Scrubbed
+from scrubbing.plan import Planner, Policy, Scrubbed
 from scrubbing.progress import showing_progress
 from scrubbing.sampling.streams import Fixed, References, Sample, draw_references
 from scrubbing.score import Score, make_score
+from scrubbing.vacuity import vacuity
 
 Baseline = Graph | Hypothesis
 Rows = int | Sequence[int] | np.ndarray | Tensor
@@ -101,11 +103,13 @@ def scrub(
     """
     named = _named(hypotheses)
     columns = as_columns(data)
+    if draws < 1:
+        raise DataError(f"draws={draws}, but at least one draw is needed")
     dataset_rows = len(next(iter(columns.values())))
     chosen = _references(references, dataset_rows, seed)
     policy = Policy(
         others=others if isinstance(others, str) else _fixed_rows("others", others, dataset_rows),
-        donors={name: _fixed_rows(f"donors[{name!r}]", rows, dataset_rows) for name, rows in (donors or {}).items()},
+        donors={name: _fixed_rows(f"donors[{name!r}]", r, dataset_rows, axes=2) for name, r in (donors or {}).items()},
         exclude_self=exclude_self,
         cap=cap,
     )
@@ -157,16 +161,16 @@ def _references(references: Rows | None, dataset_rows: int, seed: int) -> np.nda
     return _row_numbers("references", references, dataset_rows)
 
 
-def _fixed_rows(name: str, rows: Any, dataset_rows: int) -> Fixed:
-    array = _row_numbers(name, rows, dataset_rows)
+def _fixed_rows(name: str, rows: Any, dataset_rows: int, *, axes: int = 1) -> Fixed:
+    array = _row_numbers(name, rows, dataset_rows, axes=axes)
     if len(array) != dataset_rows:
         raise DataError(f"{name} holds {len(array)} rows, but must name one for each of the {dataset_rows} rows")
     return Fixed(array)
 
 
-def _row_numbers(name: str, rows: Any, dataset_rows: int) -> np.ndarray:
+def _row_numbers(name: str, rows: Any, dataset_rows: int, *, axes: int = 1) -> np.ndarray:
     array = np.asarray(rows)
-    if array.dtype.kind not in "iu" or array.ndim not in (1, 2) or not array.size:
+    if array.dtype.kind not in "iu" or not 1 <= array.ndim <= axes or not array.size:
         raise DataError(f"{name} must be row numbers (integers), and is of type {array.dtype}, shape {array.shape}")
     wrong = array[(array < 0) | (array >= dataset_rows)]
     if wrong.size:
@@ -180,9 +184,8 @@ def _check(named: Mapping[Any, Hypothesis], policy: Policy, columns: Mapping[str
         raise HypothesisError(
             f'others={policy.others!r} is no policy; choose "node", "reference", "input" or a tensor of row numbers'
         )
-    graphs = [graph for h in named.values() for graph in (h.G, h.I)]
-    graphs += [baseline.G, baseline.I] if isinstance(baseline, Hypothesis) else [baseline]
-    for graph in graphs:
+    everything = [*named.values(), *(_baseline_of(h, baseline) for h in named.values())]
+    for graph in dict.fromkeys(graph for h in everything for graph in (h.G, h.I)):
         for column in graph.columns:
             if column not in columns:
                 raise DataError(f"the data have no column {column!r}{nearest(column, columns)}")
@@ -193,6 +196,8 @@ def _check(named: Mapping[Any, Hypothesis], policy: Policy, columns: Mapping[str
         if not any(name in h.I for h in named.values()):
             known = {n for h in named.values() for n in h.I}
             raise HypothesisError(f"donors names {name!r}, which no hypothesis claims{nearest(name, known)}")
+        if any(name == h.I.output for h in named.values()):
+            raise HypothesisError(f"donors names the output {name!r}, which runs on the reference itself")
 
 
 def _check_rewrites(graphs: Iterable[Graph], planner: Planner, evaluator: Evaluator) -> None:
@@ -225,10 +230,13 @@ class _Job:
         return self.original, self.baseline, self.scrubbed.output
 
 
+def _baseline_of(h: Hypothesis, baseline: Baseline) -> Hypothesis:
+    return replace(h, I=baseline, c={}) if isinstance(baseline, Graph) else baseline
+
+
 def _job(planner: Planner, h: Hypothesis, baseline: Baseline) -> _Job:
-    if isinstance(baseline, Graph):
-        baseline = replace(h, I=baseline, c={})
-    return _Job(planner.plain(h.G.origin, References()), planner.scrubbed(baseline).output, planner.scrubbed(h))
+    unexplained = planner.scrubbed(_baseline_of(h, baseline)).output
+    return _Job(planner.plain(h.G.origin, References()), unexplained, planner.scrubbed(h))
 
 
 def _score(name: Any, job: _Job, losses: Sequence[Tensor], sample: Sample, settings: dict[str, Any]) -> Score:
@@ -242,5 +250,6 @@ def _score(name: Any, job: _Job, losses: Sequence[Tensor], sample: Sample, setti
         precision=torch.finfo(losses[0].dtype).eps,
         seed=sample.seed,
         settings=settings,
+        vacuity=vacuity(job.scrubbed, sample),
         donors={path: sample.rows(stream) for path, stream in job.scrubbed.streams.items()},
     )

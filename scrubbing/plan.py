@@ -1,8 +1,7 @@
 """From hypotheses to the distinct calls that they need: the paper's recursion, memoised by value.
 
-Every expression is either a column on a stream of rows or a function of other expressions, and equal expressions are
-one object, within a hypothesis and across all hypotheses planned together. Nothing is enumerated by path, except where
-each path draws donors of its own.
+Values are shared within a hypothesis and across all hypotheses planned together. Nothing is enumerated by path, except
+where each path draws donors of its own.
 """
 
 from collections.abc import Callable, Mapping
@@ -11,47 +10,12 @@ from typing import Any
 
 from scrubbing.correspondence import Hypothesis
 from scrubbing.errors import HypothesisError
+from scrubbing.expressions import Expression, Expressions
 from scrubbing.graph import Graph
 from scrubbing.sampling.agreement import Classes, PositionClasses
 from scrubbing.sampling.streams import Drawn, Fixed, References, Stream
 
 Path = tuple[str, ...]
-
-
-@dataclass(frozen=True, eq=False)
-class Leaf:
-    """A column of the data, on the rows of a stream."""
-
-    column: str
-    stream: Stream
-
-    @property
-    def arguments(self) -> "tuple[Expression, ...]":
-        return ()
-
-
-@dataclass(frozen=True, eq=False)
-class Call:
-    """A node's function, applied."""
-
-    fn: Callable[..., Any]
-    arguments: "tuple[Expression, ...]"
-
-
-@dataclass(frozen=True, eq=False)
-class Assembled:
-    """A value put together along its position axis, each position from the datum that its stream has there."""
-
-    value: "Expression"
-    axis: int
-    positions: int
-
-    @property
-    def arguments(self) -> "tuple[Expression, ...]":
-        return ()  # its value is computed by position, in a run of its own
-
-
-Expression = Leaf | Call | Assembled
 
 
 @dataclass(frozen=True)
@@ -67,70 +31,66 @@ class Policy:
     cap: int = 100_000
 
 
-Classify = Callable[["Feature"], Classes | PositionClasses]
-
-
 @dataclass(frozen=True)
 class Feature:
-    """The value of a node of I, of which datums agree or not."""
+    """The value of a node of I on the dataset, on which rows agree or not."""
 
     name: str = field(compare=False)
     value: Expression
     per_position: bool
 
 
-class Planner:
-    """Turns hypotheses into expressions; asked for the same value twice, it gives the same object twice.
+Classify = Callable[[Feature], Classes | PositionClasses]
 
-    `classify` evaluates a feature on the dataset and says which rows agree.
-    """
 
-    def __init__(self, policy: Policy, classify: Classify) -> None:
-        self.policy = policy
-        self.classify = classify
-        self._expressions: dict[Any, Expression] = {}
-        self._forwards: dict[Any, Expression] = {}
+@dataclass(frozen=True)
+class Visit:
+    """One node of I as the recursion met it: whose datum it followed, and whose it took."""
 
-    def plain(self, graph: Graph, stream: Stream) -> Expression:
-        """The graph's output by an ordinary forward pass on one stream."""
-        return self.forward(graph, graph.output, dict.fromkeys(graph.columns, stream))
-
-    def scrubbed(self, hypothesis: Hypothesis) -> "Scrubbed":
-        """The output of G with every input replaced that the hypothesis calls replaceable."""
-        walk = _Walk(self, hypothesis)
-        walk.refuse_too_many_streams()
-        output = hypothesis.I.output
-        return Scrubbed(walk.visit(output, (output,), References()), walk.streams)
-
-    def forward(self, graph: Graph, name: str, streams: Mapping[str, Stream]) -> Expression:
-        """A node's value where each column comes from the stream given for it."""
-        if name not in graph:
-            return self.leaf(name, streams[name])
-        key = (graph, name, frozenset((c, streams[c]) for c in graph.upstream_columns[name]))
-        if key not in self._forwards:
-            node = graph[name]
-            self._forwards[key] = self.call(node.fn, tuple(self.forward(graph, i, streams) for i in node.inputs))
-        return self._forwards[key]
-
-    def leaf(self, column: str, stream: Stream) -> Expression:
-        """A column on a stream."""
-        return self._expressions.setdefault((column, stream), Leaf(column, stream))
-
-    def call(self, fn: Callable[..., Any], arguments: tuple[Expression, ...]) -> Expression:
-        """A function of expressions."""
-        return self._expressions.setdefault((fn, *map(id, arguments)), Call(fn, arguments))
-
-    def assembled(self, value: Expression, axis: int, positions: int) -> Expression:
-        """An expression whose positions come from streams of their own."""
-        return self._expressions.setdefault((id(value), axis), Assembled(value, axis, positions))
+    path: str
+    parent: Stream
+    donor: Stream
+    classes: Classes | PositionClasses
 
 
 @dataclass(frozen=True)
 class Scrubbed:
-    """A hypothesis as an expression, and the streams that its nodes drew, by path."""
+    """A hypothesis as an expression, with the nodes that it visited and the streams that they drew, by path."""
 
     output: Expression
+    visits: tuple[Visit, ...]
     streams: Mapping[str, Stream]
+    leaves_open: bool  # whether anything is left to a donor u
+
+
+class Planner:
+    """Turns hypotheses into expressions. `classify` evaluates a feature on the dataset and says which rows agree."""
+
+    def __init__(self, policy: Policy, classify: Classify) -> None:
+        self.policy = policy
+        self.classify = classify
+        self.expressions = Expressions()
+
+    def plain(self, graph: Graph, stream: Stream) -> Expression:
+        """The graph's output by an ordinary forward pass on one stream."""
+        return self.expressions.plain(graph, stream)
+
+    def scrubbed(self, hypothesis: Hypothesis) -> Scrubbed:
+        """The output of G with every input replaced that the hypothesis calls replaceable.
+
+        Raises `HypothesisError` where the paths with donors of their own are too many to follow.
+        """
+        walk = _Walk(self, hypothesis)
+        walk.refuse_too_many_streams()
+        output = hypothesis.I.output
+        root = walk.visit(output, (output,), References())
+        return Scrubbed(root, tuple(walk.visits), walk.streams, walk.leaves_open)
+
+    def classes(self, hypothesis: Hypothesis, name: str) -> Classes | PositionClasses:
+        """Which rows agree on a node of I."""
+        I = hypothesis.I
+        value = self.expressions.forward(I, name, dict.fromkeys(I.columns, References()))
+        return self.classify(Feature(name, value, I[name].per_position))
 
 
 @dataclass
@@ -139,7 +99,9 @@ class _Walk:
 
     planner: Planner
     h: Hypothesis
+    visits: list[Visit] = field(default_factory=list)
     streams: dict[str, Stream] = field(default_factory=dict)
+    leaves_open: bool = False
     _seen: dict[Any, Expression] = field(default_factory=dict)
     _branching: dict[str, int] = field(default_factory=dict)
 
@@ -150,7 +112,7 @@ class _Walk:
         if key not in self._seen:
             image = self.h.G[self.h.image(name)]
             arguments = tuple(self._input(name, path, x, p) for p in image.inputs)
-            self._seen[key] = self.planner.call(image.fn, arguments)
+            self._seen[key] = self.planner.expressions.call(image.fn, arguments)
         return self._seen[key]
 
     def _input(self, name: str, path: Path, x: Stream, p: str) -> Expression:
@@ -158,15 +120,21 @@ class _Walk:
         if p in claimed:
             return self._claimed(claimed[p], (*path, claimed[p]), x)
         if p not in self.h.G:
-            return self.planner.leaf(p, x if p in self.h.read_columns(name) else self._other(path, p, x))
+            return self.planner.expressions.leaf(p, x if p in self.h.read_columns(name) else self._other(path, p, x))
         passed = self.h.passed_columns(name)
         streams = {c: x if c in passed else self._other(path, p, x) for c in self.h.G.upstream_columns[p]}
-        return self.planner.forward(self.h.G, p, streams)
+        return self.planner.expressions.forward(self.h.G, p, streams)
 
     def _claimed(self, name: str, path: Path, parent: Stream) -> Expression:
         node, image = self.h.I[name], self.h.G[self.h.image(name)]
-        donor = self._donor(name, path, parent)
+        classes = self.planner.classes(self.h, name)
+        donor = self._donor(name, path, parent, classes)
+        self.visits.append(Visit("/".join(path), parent, donor, classes))
         self.streams["/".join(path)] = donor
+        if not node.per_position and donor.positions != parent.positions and donor.positions is not None:
+            raise HypothesisError(
+                f"donors gives {name!r} a row for each position, but {name!r} is not claimed per position"
+            )
         if not node.per_position or donor.positions is None:
             return self.visit(name, path, donor)
         if image.position_axis is None:
@@ -174,9 +142,9 @@ class _Walk:
                 f"{name!r} is claimed per position, but {self.h.image(name)!r} does not say which axis of its value "
                 f"runs over positions: give its Node a position_axis"
             )
-        return self.planner.assembled(self.visit(name, path, donor), image.position_axis, donor.positions)
+        return self.planner.expressions.assembled(self.visit(name, path, donor), image.position_axis, donor.positions)
 
-    def _donor(self, name: str, path: Path, parent: Stream) -> Stream:
+    def _donor(self, name: str, path: Path, parent: Stream, classes: Classes | PositionClasses) -> Stream:
         """The stream x' of a claimed node, given its parent's."""
         node = self.h.I[name]
         if name in self.planner.policy.donors:
@@ -185,8 +153,6 @@ class _Walk:
             return parent
         if node.per_position and parent.positions is not None:
             raise HypothesisError(f"{name!r} is claimed per position below another claim per position; claim it whole")
-        value = self.planner.forward(self.h.I, name, dict.fromkeys(self.h.I.columns, References()))
-        classes = self.planner.classify(Feature(name, value, node.per_position))
         positions = len(classes.at) if isinstance(classes, PositionClasses) else parent.positions
         return Drawn(path, parent, classes, positions)
 
@@ -201,6 +167,7 @@ class _Walk:
 
     def _other(self, path: Path, p: str, x: Stream) -> Stream:
         """The stream u of what a node leaves unclaimed."""
+        self.leaves_open = True
         other = self._other_stream(path, p, x)
         self.streams["/".join(other.key if isinstance(other, Drawn) else ("other",))] = other
         return other

@@ -78,8 +78,13 @@ def check_writable(path: Path) -> None:
 def write_json(found: Results, path: Path) -> None:
     """Write results so that a reader sees a whole file or none."""
     unfinished = path.with_name(path.name + ".unfinished")
-    unfinished.write_text(json.dumps(found.model_dump(by_alias=True, mode="json"), indent=2) + "\n", encoding="utf8")
-    unfinished.replace(path)
+    text = json.dumps(found.model_dump(by_alias=True, mode="json"), indent=2)
+    try:
+        unfinished.write_text(text + "\n", encoding="utf8")
+        unfinished.replace(path)
+    except OSError as error:
+        unfinished.unlink(missing_ok=True)
+        raise DataError(f"{path} cannot be written: {error.strerror}") from None
 
 
 def ladder_table(suite: Suite, scores: Mapping[str, Score]) -> RenderableType:
@@ -104,7 +109,7 @@ def ladder_table(suite: Suite, scores: Mapping[str, Score]) -> RenderableType:
     return Group(*parts)
 
 
-def _cell(score: Score | None, published: float | None) -> Text:
+def _cell(score: Score | None, published: int | float | None) -> Text:
     if score is None:
         return Text("")
     if score.recovered is None:

@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, PrivateAttr
 
 from scrubbing.errors import DataError
 from scrubbing.statistics import fieller, significantly_positive
+from scrubbing.vacuity import Vacuity
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -44,6 +45,7 @@ class Score(BaseModel):
     draws: int
     seed: int
     settings: dict[str, Any]
+    vacuity: Vacuity = Field(repr=False)
     by_reference: Losses = Field(repr=False)
     _donors: dict[str, Int[np.ndarray, "draw *position"]] = PrivateAttr(default_factory=dict)
 
@@ -71,11 +73,17 @@ class Score(BaseModel):
             )
         return None
 
+    @property
+    def why_vacuous(self) -> str | None:
+        """What makes the percentage say nothing; None where something was tested."""
+        if self.vacuity.nothing_was_tested:
+            return "nothing was tested: no donor could differ from its reference, so 100% is recovered by construction"
+        return None
+
     def __str__(self) -> str:
         losses = f"loss {self.scrubbed:.3f}, original {self.original:.3f}, baseline {self.baseline:.3f}"
         parts = [percentage(self), f"{losses}, {self.references} references"]
-        if self.why_no_percentage:
-            parts.append(f"({self.why_no_percentage})")
+        parts += [f"({remark})" for remark in (self.why_no_percentage, self.why_vacuous) if remark]
         return "   ".join(parts)
 
     def __eq__(self, other: object) -> bool:
@@ -125,6 +133,7 @@ def make_score(
     precision: float,
     seed: int,
     settings: dict[str, Any],
+    vacuity: Vacuity,
     donors: dict[str, np.ndarray],
 ) -> Score:
     """A score from per-reference losses; `precision` is the machine epsilon that they were computed with."""
@@ -143,6 +152,7 @@ def make_score(
         draws=scrubbed.shape[1],
         seed=seed,
         settings=settings,
+        vacuity=vacuity,
         by_reference=Losses(
             reference=tuple(rows.tolist()),
             original=tuple(original.tolist()),

@@ -20,7 +20,7 @@ class Suite:
     title: str
     cases: tuple[Case, ...]
     about: Mapping[str, Any] = field(default_factory=dict)
-    published: Mapping[str, float] = field(default_factory=dict)
+    published: Mapping[str, int | float] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
     def only(self, wanted: Iterable[str]) -> "Suite":

@@ -1,6 +1,5 @@
 """Graphs are named functions whose parameters are their edges, and say what is wrong with them."""
 
-import functools
 from dataclasses import dataclass
 
 import pytest
@@ -16,6 +15,10 @@ DIAMOND = Graph(
 
 def starred(*values):
     return sum(values)
+
+
+def keyword(x, *, scale):
+    return scale * x
 
 
 @dataclass(frozen=True)
@@ -139,9 +142,12 @@ ILLEGAL = {
         "'a': 'values' of its function is not a plain positional parameter; name its inputs: Node(fn, ('a', 'b'))",
     ),
     "keyword parameters": (
-        lambda: {"a": functools.partial(max, key=abs)},
-        "'a': the parameters of functools.partial(<built-in function max>, key=<built-in function abs>) cannot be "
-        "read; name its inputs: Node(fn, ('a', 'b'))",
+        lambda: {"a": keyword},
+        "'a': 'scale' of its function is not a plain positional parameter; name its inputs: Node(fn, ('a', 'b'))",
+    ),
+    "unknown parameters": (
+        lambda: {"a": max},
+        "'a': the parameters of <built-in function max> cannot be read; name its inputs: Node(fn, ('a', 'b'))",
     ),
 }
 

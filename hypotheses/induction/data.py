@@ -1,5 +1,6 @@
 """The rows that the experiments are scored on: read from a file, checked, and made into columns."""
 
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -63,18 +64,19 @@ def read_rows(path: Path, config: TransformerConfig, dtype: torch.dtype) -> Rows
     atypical = arrays.get("atypical")
     if atypical is not None:
         _require_shape("atypical", atypical, (rows, positions), path)
-        atypical = torch.from_numpy(atypical.astype(bool))
+        atypical = torch.from_numpy(_booleans("atypical", atypical, path))
     return Rows(tokens, torch.from_numpy(weights).to(dtype), other, atypical, selection)
 
 
 def _read_arrays(path: Path) -> dict[str, np.ndarray]:
     try:
-        with np.load(path, allow_pickle=False) as file:
-            return {name: file[name] for name in file.files}
+        with path.open("rb") as opened, np.lib.npyio.NpzFile(opened, allow_pickle=False) as file:
+            arrays = {name: file[name] for name in file.files}
     except FileNotFoundError:
         raise DataError(f"there is no data file {path}") from None
-    except (OSError, ValueError, BadZipFile, EOFError, AttributeError) as error:
+    except (OSError, ValueError, EOFError, RuntimeError, MemoryError, BadZipFile, zlib.error) as error:
         raise DataError(f"{path} is damaged or no .npz file of plain arrays ({error})") from None
+    return {name: array for name, array in arrays.items() if isinstance(array, np.ndarray)}
 
 
 def _tokens(array: np.ndarray, config: TransformerConfig, path: Path) -> Int[Tensor, "row position_plus_1"]:
@@ -101,6 +103,12 @@ def _whole_numbers(name: str, array: np.ndarray, below: int, what: str, path: Pa
     return array.astype(np.int64)
 
 
+def _booleans(name: str, array: np.ndarray, path: Path) -> np.ndarray:
+    if array.dtype.kind not in "biu" or not np.isin(array, (0, 1)).all():
+        raise DataError(f"{path}: {name!r} is of type {array.dtype}; it must hold True or False for each")
+    return array.astype(bool)
+
+
 def _weights(
     arrays: dict[str, Any], tokens: Int[Tensor, "row position_plus_1"], d_vocab: int, path: Path
 ) -> tuple[Float[np.ndarray, "row position"], str]:
@@ -110,10 +118,11 @@ def _weights(
     if "whitelist" in arrays:
         whitelist = arrays["whitelist"]
         _require_shape("whitelist", whitelist, (d_vocab,), path)
+        whitelist = _booleans("whitelist", whitelist, path)
         if not whitelist.any():
             raise DataError(f"{path}: the whitelist is empty; mark at least one token whose positions are evaluated")
-        weights = weights * whitelist.astype(bool)[inputs]
-        chosen.append(f"whitelisted input tokens ({int(whitelist.astype(bool).sum())} of {d_vocab})")
+        weights = weights * whitelist[inputs]
+        chosen.append(f"whitelisted input tokens ({int(whitelist.sum())} of {d_vocab})")
     if "weights" in arrays:
         given = arrays["weights"]
         _require_shape("weights", given, inputs.shape, path)

@@ -130,8 +130,15 @@ def _with_typicality(rows: Rows, folder: Path) -> tuple[dict[str, Tensor], str |
             "refined 5's K and All are left out: the data file has no 'atypical' and the model folder no tokenizer.json"
         )
     rule = SOURCE_CODE if folder == SHIPPED else PROSE
-    marked = atypical(rows.tokens[:, :-1].numpy(), Tokenizer.from_file(str(tokenizer)), rule)
+    marked = atypical(rows.tokens[:, :-1].numpy(), _tokenizer(tokenizer), rule)
     return rows.columns | {"atypical": torch.from_numpy(marked)}, None
+
+
+def _tokenizer(path: Path) -> Tokenizer:
+    try:
+        return Tokenizer.from_file(str(path))
+    except Exception as error:  # the type that tokenizers raises for whatever is wrong with a file
+        raise DataError(f"{path} is damaged or no tokenizer ({error}); copy it again or remove it") from None
 
 
 def _in_words(roles: Roles) -> str:

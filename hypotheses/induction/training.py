@@ -34,9 +34,9 @@ class Recipe:
     other_rate: float = 3e-3
     warmup: int = 100
     decay_share: float = 0.4
-    repeated_share: float = 0.25
+    repeated_share: float = 0.5
     shortest_repeated: int = 16
-    layer_every: int = 600
+    layer_every: int = 500
 
     def layers(self, step: int) -> int:
         """The number of layers that take part at a step: they join one after the other.
@@ -91,7 +91,7 @@ def initial_parameters(recipe: Recipe) -> Parameters:
     d, inner, std = recipe.d_model, recipe.n_heads * recipe.d_head, recipe.d_model**-0.5
     parameters = {
         "embed.W_E": normal(recipe.d_vocab, d, std=0.5),
-        "pos_embed.W_pos": unit_sinusoids(recipe.n_ctx, d),
+        "pos_embed.W_pos": sinusoids(recipe.n_ctx, d),
         "unembed.W_U": normal(d, recipe.d_vocab, std=std),
         "ln_final.w": torch.ones(d),
         "ln_final.b": torch.zeros(d),
@@ -104,15 +104,18 @@ def initial_parameters(recipe: Recipe) -> Parameters:
     return parameters
 
 
-def unit_sinusoids(positions: int, d_model: int) -> Float[Tensor, "position d_model"]:
-    """Sines and cosines of amplitude 1, of wavelengths from 2.5 tokens to the whole context, in geometric steps.
+def sinusoids(positions: int, d_model: int) -> Float[Tensor, "position d_model"]:
+    """Sines and cosines of amplitude 2 in a quarter of the dimensions, with wavelengths from 2.5 tokens to the context.
 
-    Vaswani et al. 2017, section 3.5, with shorter waves: neighbours are easily told apart, which heads that attend to
-    the previous token need, and no dimension is spent on waves longer than the context.
+    Vaswani et al. 2017, section 3.5, with shorter waves in fewer dimensions: neighbours are easily told apart, which heads
+    that attend to the previous token need, and most dimensions are left to content, which induction heads compare.
     """
-    wavelengths = 2.5 * (positions / 2.5) ** (torch.arange(d_model // 2) / (d_model // 2 - 1))
+    waves = d_model // 8
+    wavelengths = 2.5 * (positions / 2.5) ** (torch.arange(waves) / (waves - 1))
     angle = 2 * math.pi * torch.arange(positions)[:, None] / wavelengths
-    return torch.stack([angle.sin(), angle.cos()], dim=-1).flatten(1)
+    table = torch.zeros(positions, d_model)
+    table[:, : 2 * waves] = 2 * torch.cat([angle.sin(), angle.cos()], dim=1)
+    return table
 
 
 def row_losses(

@@ -53,6 +53,15 @@ class Classes:
         rank[self._members] = np.arange(len(self.ids)) - np.repeat(self._starts, self.sizes)
         return rank
 
+    @property
+    def count(self) -> float:
+        """The number of classes."""
+        return float(len(self.sizes))
+
+    def sizes_of(self, rows: Int[np.ndarray, "*shape"]) -> Int[np.ndarray, "*shape"]:
+        """How many rows agree with each of `rows`, itself included."""
+        return self.sizes[self.ids[rows]]
+
     def draw(
         self, rows: Int[np.ndarray, "*shape"], uniforms: Float[np.ndarray, "*shape"], *, exclude_self: bool = False
     ) -> Int[np.ndarray, "*shape"]:
@@ -75,6 +84,15 @@ class PositionClasses:
 
     at: tuple[Classes, ...]
 
+    @property
+    def count(self) -> float:
+        """The number of classes, on average over positions."""
+        return sum(classes.count for classes in self.at) / len(self.at)
+
+    def sizes_of(self, rows: Int[np.ndarray, " row"]) -> Int[np.ndarray, "row position"]:
+        """How many rows agree with each of `rows` at each position."""
+        return np.stack([classes.sizes_of(rows) for classes in self.at], axis=1)
+
     def draw(
         self, rows: Int[np.ndarray, "*shape"], uniforms: Float[np.ndarray, "*shape"], *, exclude_self: bool = False
     ) -> Int[np.ndarray, "*shape"]:
@@ -90,7 +108,7 @@ def agreement(value: Any, rows: int) -> Classes:
 
     Raises `DataError` for a value that is not one per row, has NaN, or is of no fixed type.
     """
-    return Classes(_class_numbers(value, rows))
+    return Classes(_class_numbers(value, rows, {}))
 
 
 def agreement_by_position(value: Any, rows: int) -> PositionClasses:
@@ -101,11 +119,18 @@ def agreement_by_position(value: Any, rows: int) -> PositionClasses:
     return PositionClasses(tuple(agreement(column, rows) for column in array.T))
 
 
-def _class_numbers(value: Any, rows: int) -> Int[np.ndarray, "row"]:
+def _class_numbers(value: Any, rows: int, known: dict[int, np.ndarray]) -> Int[np.ndarray, "row"]:
+    """Numbers of the classes; parts of a tuple that are one object are numbered once (they may nest deeply)."""
+    if id(value) not in known:
+        known[id(value)] = _numbered(value, rows, known)
+    return known[id(value)]
+
+
+def _numbered(value: Any, rows: int, known: dict[int, np.ndarray]) -> Int[np.ndarray, "row"]:
     if isinstance(value, tuple):
         if not value:  # a constant: everything agrees
             return np.zeros(rows, dtype=np.int64)
-        value = np.stack([_class_numbers(part, rows) for part in value], axis=1)
+        value = np.stack([_class_numbers(part, rows, known) for part in value], axis=1)
     array = _as_array(value, rows)
     if array.ndim > 1:
         flat = np.ascontiguousarray(array.reshape(rows, -1))

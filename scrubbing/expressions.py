@@ -1,0 +1,81 @@
+"""Expressions: what is to be computed, on which rows. Equal expressions are one object, so that nothing is done twice.
+
+An expression is a column on a stream of rows, or a function of other expressions.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from scrubbing.graph import Graph
+from scrubbing.sampling.streams import Stream
+
+
+@dataclass(frozen=True, eq=False)
+class Leaf:
+    """A column of the data, on the rows of a stream."""
+
+    column: str
+    stream: Stream
+
+    @property
+    def arguments(self) -> "tuple[Expression, ...]":
+        return ()
+
+
+@dataclass(frozen=True, eq=False)
+class Call:
+    """A node's function, applied."""
+
+    fn: Callable[..., Any]
+    arguments: "tuple[Expression, ...]"
+
+
+@dataclass(frozen=True, eq=False)
+class Assembled:
+    """A value put together along its position axis, each position from the datum that its stream has there."""
+
+    value: "Expression"
+    axis: int
+    positions: int
+
+    @property
+    def arguments(self) -> "tuple[Expression, ...]":
+        return ()  # its value is computed by position, in a run of its own
+
+
+Expression = Leaf | Call | Assembled
+
+
+class Expressions:
+    """All expressions of a run; asked for the same value twice, it gives the same object twice."""
+
+    def __init__(self) -> None:
+        self._known: dict[Any, Expression] = {}
+        self._forwards: dict[Any, Expression] = {}
+
+    def plain(self, graph: Graph, stream: Stream) -> Expression:
+        """The graph's output by an ordinary forward pass on one stream."""
+        return self.forward(graph, graph.output, dict.fromkeys(graph.columns, stream))
+
+    def forward(self, graph: Graph, name: str, streams: Mapping[str, Stream]) -> Expression:
+        """A node's value where each column comes from the stream given for it."""
+        if name not in graph:
+            return self.leaf(name, streams[name])
+        key = (graph, name, frozenset((c, streams[c]) for c in graph.upstream_columns[name]))
+        if key not in self._forwards:
+            node = graph[name]
+            self._forwards[key] = self.call(node.fn, tuple(self.forward(graph, i, streams) for i in node.inputs))
+        return self._forwards[key]
+
+    def leaf(self, column: str, stream: Stream) -> Expression:
+        """A column on a stream."""
+        return self._known.setdefault((column, stream), Leaf(column, stream))
+
+    def call(self, fn: Callable[..., Any], arguments: tuple[Expression, ...]) -> Expression:
+        """A function of expressions."""
+        return self._known.setdefault((fn, *map(id, arguments)), Call(fn, arguments))
+
+    def assembled(self, value: Expression, axis: int, positions: int) -> Expression:
+        """An expression whose positions come from streams of their own."""
+        return self._known.setdefault((id(value), axis), Assembled(value, axis, positions))

@@ -1,0 +1,74 @@
+"""What was really tested: how freely the donors of a hypothesis could differ from what they stood in for."""
+
+import math
+
+import numpy as np
+from jaxtyping import Float, Int
+from pydantic import BaseModel, ConfigDict
+
+from scrubbing.plan import Scrubbed, Visit
+from scrubbing.sampling.streams import Sample
+
+
+class NodeVacuity(BaseModel):
+    """The freedom of one visited node of I.
+
+    `classes` is the number of agreement classes of its feature (for a claim per position, the mean over positions);
+    `singletons` the share of references that agree with no other row; `swapped` the share whose donor is another row,
+    in expectation; `bits` the mean over references of log2 of the class's size: the draw's entropy given the feature.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    path: str
+    classes: float
+    singletons: float
+    swapped: float
+    bits: float
+
+
+class Vacuity(BaseModel):
+    """The freedom of a hypothesis: `bits` sums its nodes', and log2 of the dataset's size if anything is unclaimed."""
+
+    model_config = ConfigDict(frozen=True)
+
+    nodes: tuple[NodeVacuity, ...]
+    bits: float
+
+    @property
+    def nothing_was_tested(self) -> bool:
+        """Whether every donor had to be the reference itself, so that 100% is recovered by construction."""
+        return self.bits == 0
+
+    def __str__(self) -> str:
+        if self.nothing_was_tested:
+            return "nothing was tested: no donor could differ from its reference"
+        lines = [f"{self.bits:.1f} bits scrubbed"]
+        for n in self.nodes:
+            lines.append(
+                f"  {n.path}: {n.bits:.1f} bits, {n.classes:,.0f} classes, "
+                f"{n.singletons:.0%} singletons, {n.swapped:.0%} swapped"
+            )
+        return "\n".join(lines)
+
+
+def vacuity(scrubbed: Scrubbed, sample: Sample) -> Vacuity:
+    """What a planned hypothesis tests on a sample."""
+    nodes = tuple(_node(visit, sample) for visit in scrubbed.visits)
+    unclaimed = math.log2(sample.dataset_rows) if scrubbed.leaves_open else 0.0
+    return Vacuity(nodes=nodes, bits=sum(node.bits for node in nodes) + unclaimed)
+
+
+def _node(visit: Visit, sample: Sample) -> NodeVacuity:
+    sizes = visit.classes.sizes_of(sample.rows(visit.parent))
+    return NodeVacuity(
+        path=visit.path,
+        classes=visit.classes.count,
+        singletons=float((sizes == 1).mean()),
+        swapped=float(_swap_rate(sizes, sample).mean()),
+        bits=float(np.log2(sizes).mean()),
+    )
+
+
+def _swap_rate(sizes: Int[np.ndarray, "..."], sample: Sample) -> Float[np.ndarray, "..."]:
+    return (sizes > 1).astype(float) if sample.exclude_self else 1 - 1 / sizes
