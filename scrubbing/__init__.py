@@ -10,7 +10,7 @@ from scrubbing.errors import (
     ScrubbingWarning,
 )
 from scrubbing.experiment import Case, scrub
-from scrubbing.graph import Graph, Node, per_position, reads
+from scrubbing.graph import Graph, Node, bins, per_position, reads, within
 from scrubbing.score import Score
 
 __all__ = [
@@ -25,7 +25,9 @@ __all__ = [
     "Score",
     "ScrubbingError",
     "ScrubbingWarning",
+    "bins",
     "per_position",
     "reads",
     "scrub",
+    "within",
 ]

@@ -10,14 +10,17 @@ from torch import Tensor
 
 from scrubbing.errors import DataError
 
+# Text stays an array: it serves features, and functions that know what to do with it.
+Columns = Mapping[str, Tensor | np.ndarray]
 
-def as_columns(data: Mapping[str, Any]) -> dict[str, Tensor]:
-    """Columns as tensors: from tensors, arrays, lists, or a table with named columns (pandas, pyarrow).
+
+def as_columns(data: Mapping[str, Any]) -> dict[str, Tensor | np.ndarray]:
+    """Columns as tensors (text as arrays): from tensors, arrays, lists, or a table with named columns.
 
     Raises `DataError` for no columns, different lengths, or values of no fixed type.
     """
     names = list(getattr(data, "column_names", None) or data)
-    columns = {str(name): _as_tensor(str(name), data[name]) for name in names}
+    columns = {str(name): _as_column(str(name), data[name]) for name in names}
     if not columns:
         raise DataError("the data have no columns; give a dict of tensors of one length")
     lengths = {name: len(column) for name, column in columns.items()}
@@ -29,19 +32,25 @@ def as_columns(data: Mapping[str, Any]) -> dict[str, Tensor]:
     return columns
 
 
-def _as_tensor(name: str, column: Any) -> Tensor:
-    if not isinstance(column, Tensor):
-        array = np.asarray(column)
-        if array.dtype.kind not in "biufc":
-            raise DataError(
-                f"the column {name!r} holds values of type {array.dtype}, and only numbers can be columns; "
-                f"encode it, for example with numpy.unique(column, return_inverse=True)[1]"
-            )
-        if array.dtype in (np.uint16, np.uint32, np.uint64):
-            array = array.astype(np.int64)  # types that torch cannot index with
-        with warnings.catch_warnings():  # pandas and mapped files are read-only; so is the use made of them
-            warnings.filterwarnings("ignore", "The given NumPy array is not writable")
-            column = torch.from_numpy(np.ascontiguousarray(array))
+def _as_column(name: str, given: Any) -> Tensor | np.ndarray:
+    column = given if isinstance(given, Tensor) else _from_array(name, np.asarray(given))
     if column.ndim == 0:
-        raise DataError(f"the column {name!r} is a single number; it must have one entry per row")
+        raise DataError(f"the column {name!r} is a single value; it must have one entry per row")
     return column
+
+
+def _from_array(name: str, array: np.ndarray) -> Tensor | np.ndarray:
+    if array.dtype.kind == "O" and all(isinstance(value, str) for value in array.flat):
+        array = array.astype(str)  # how pandas hands over text and categories
+    if array.dtype.kind in "US":
+        return array
+    if array.dtype.kind not in "biufc":
+        raise DataError(
+            f"the column {name!r} holds values of type {array.dtype}, and only numbers and text can be columns; "
+            f"encode it, for example with numpy.unique(column, return_inverse=True)[1]"
+        )
+    if array.dtype in (np.uint16, np.uint32, np.uint64):
+        array = array.astype(np.int64)  # types that torch cannot index with
+    with warnings.catch_warnings():  # pandas and mapped files are read-only; so is the use made of them
+        warnings.filterwarnings("ignore", "The given NumPy array is not writable")
+        return torch.from_numpy(np.ascontiguousarray(array))

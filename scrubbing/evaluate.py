@@ -9,13 +9,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from scrubbing.dataset import Columns
 from scrubbing.errors import DataError
 from scrubbing.expressions import Assembled, Call, Expression, Leaf
 from scrubbing.plan import Feature
 from scrubbing.sampling.agreement import Classes, PositionClasses, agreement, agreement_by_position
 from scrubbing.sampling.streams import Sample, Stream
 
-Columns = Mapping[str, Tensor]
 RowsOf = Callable[[Stream], np.ndarray]
 
 FIRST_CHUNK = 8
@@ -54,7 +54,8 @@ class Evaluator:
         if feature not in self._classes:
             classify = agreement_by_position if feature.per_position else agreement
             try:
-                self._classes[feature] = classify(self._on_dataset(feature.value), self.sample.dataset_rows)
+                value = self._on_dataset(feature.value)
+                self._classes[feature] = classify(value, self.sample.dataset_rows, feature.coarsening)
             except DataError as error:
                 raise DataError(f"the feature of {feature.name!r} cannot be used: {error}") from error
         return self._classes[feature]
@@ -67,6 +68,7 @@ class Evaluator:
         """The roots' values for the draws from `start` to `stop`."""
         return self._values(roots, lambda stream: self.sample.rows(stream)[start:stop], live or Live())
 
+    @torch.no_grad()
     def _values(self, roots: Sequence[Expression], rows: RowsOf, live: "Live") -> list[Any]:
         """Compute each expression once, and let go of each value after its last use."""
         order = _evaluation_order(roots)
@@ -85,7 +87,8 @@ class Evaluator:
     def _value(self, step: Expression, values: Mapping[Expression, Any], rows: RowsOf) -> Any:
         match step:
             case Leaf(column, stream):
-                return self.columns[column][torch.from_numpy(rows(stream))]
+                held = self.columns[column]
+                return held[torch.from_numpy(rows(stream)) if isinstance(held, Tensor) else rows(stream)]
             case Call(fn, arguments):
                 return fn(*(values[argument] for argument in arguments))
             case Assembled():

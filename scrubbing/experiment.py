@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from scrubbing.correspondence import Hypothesis
-from scrubbing.dataset import as_columns
+from scrubbing.dataset import Columns, as_columns
 from scrubbing.errors import DataError, GraphError, HypothesisError, nearest
 from scrubbing.evaluate import Evaluator
 from scrubbing.expressions import Expression
@@ -178,7 +178,7 @@ def _row_numbers(name: str, rows: Any, dataset_rows: int, *, axes: int = 1) -> n
     return array.astype(np.int64)
 
 
-def _check(named: Mapping[Any, Hypothesis], policy: Policy, columns: Mapping[str, Tensor], baseline: Baseline) -> None:
+def _check(named: Mapping[Any, Hypothesis], policy: Policy, columns: Columns, baseline: Baseline) -> None:
     """Raise for settings that name what the hypotheses or the data do not have."""
     if isinstance(policy.others, str) and policy.others not in ("node", "reference", "input"):
         raise HypothesisError(

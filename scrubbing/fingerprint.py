@@ -36,7 +36,9 @@ def import_path(fn: Any) -> str | None:
 
 
 def source(fn: Any) -> str | None:
-    """The source of a function, or of the class of a callable object, without comments and layout; None without one.
+    """The source of a function, or of the class of a callable object, without comments, docstrings and layout.
+
+    None where there is none: for what is built in or was typed in at a prompt.
 
     >>> source(lambda x:   x>3) in ("lambda x: x > 3", None)
     True
@@ -47,9 +49,19 @@ def source(fn: Any) -> str | None:
         named = inspect.unwrap(fn)
         if named.__name__ == "<lambda>":
             return _lambda_source(named)
-        return ast.unparse(ast.parse(textwrap.dedent(inspect.getsource(named))))
+        return _without_docstrings(ast.parse(textwrap.dedent(inspect.getsource(named))))
     except (OSError, TypeError, SyntaxError):  # typed in at a prompt, built in, or cut out of its file's context
         return None
+
+
+def _without_docstrings(tree: ast.Module) -> str:
+    for node in ast.walk(tree):
+        if (
+            isinstance(node, ast.FunctionDef | ast.ClassDef | ast.AsyncFunctionDef)
+            and ast.get_docstring(node) is not None
+        ):
+            node.body = node.body[1:] or [ast.Pass()]
+    return ast.unparse(tree)
 
 
 def used_values(fn: Any) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from typing import Any
 
 import networkx as nx
 
+from scrubbing.coarsening import Bins, Coarsening, Within
 from scrubbing.errors import GraphError, UnknownNameError, nearest
 
 
@@ -28,18 +29,24 @@ class Node:
 
     `fn` is compared by identity if it is a plain function and by value if it is a frozen dataclass; equal functions of
     equal values are computed once. `position_axis` is the axis of the value that runs over positions of a sequence.
-    `per_position` marks a claim about each position by itself (see `per_position`).
+    `per_position` marks a claim about each position by itself, `coarsening` says which unequal numbers agree.
     """
 
     fn: Callable[..., Any]
     inputs: tuple[str, ...]
     position_axis: int | None = None
     per_position: bool = field(default=False, kw_only=True)
+    coarsening: Coarsening | None = field(default=None, kw_only=True)
 
     @property
     def is_reads(self) -> bool:
-        """Whether the node claims nothing but which inputs matter."""
+        """Whether the node's value is that of its inputs."""
         return isinstance(self.fn, Reads)
+
+    @property
+    def claims_inputs_alone(self) -> bool:
+        """Whether the node claims nothing but which inputs matter, so that agreement is agreement on all of them."""
+        return self.is_reads and not self.per_position and self.coarsening is None
 
     @classmethod
     def of(cls, value: "Node | Callable[..., Any]", *, name: str) -> "Node":
@@ -86,6 +93,20 @@ def per_position(claim: Node | Callable[..., Any]) -> Node:
     agree there (SEMANTICS: position-wise claims).
     """
     return replace(Node.of(claim, name="per_position"), per_position=True)
+
+
+def within(claim: Node | Callable[..., Any], tolerance: float) -> Node:
+    """A claim whose values agree if they lie in one cell of a grid of width `tolerance`.
+
+    >>> within(lambda x: x, 0.5).coarsening
+    Within(tolerance=0.5)
+    """
+    return replace(Node.of(claim, name="within"), coarsening=Within(tolerance))
+
+
+def bins(claim: Node | Callable[..., Any], k: int) -> Node:
+    """A claim whose values agree if they lie between the same of `k` quantiles of the dataset."""
+    return replace(Node.of(claim, name="bins"), coarsening=Bins(k))
 
 
 class Graph(Mapping[str, Node]):

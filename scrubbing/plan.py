@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from scrubbing.coarsening import Coarsening
 from scrubbing.correspondence import Hypothesis
 from scrubbing.errors import HypothesisError
 from scrubbing.expressions import Expression, Expressions
@@ -38,6 +39,7 @@ class Feature:
     name: str = field(compare=False)
     value: Expression
     per_position: bool
+    coarsening: Coarsening | None = None
 
 
 Classify = Callable[[Feature], Classes | PositionClasses]
@@ -90,7 +92,7 @@ class Planner:
         """Which rows agree on a node of I."""
         I = hypothesis.I
         value = self.expressions.forward(I, name, dict.fromkeys(I.columns, References()))
-        return self.classify(Feature(name, value, I[name].per_position))
+        return self.classify(Feature(name, value, I[name].per_position, I[name].coarsening))
 
 
 @dataclass
@@ -162,8 +164,7 @@ class _Walk:
         Agreement on `reads(...)` is agreement on every column and every child's feature, and those are all that the
         donor decides. (A `u` that must differ from the donor would be decided by it too.)
         """
-        node = self.h.I[name]
-        return node.is_reads and not node.per_position and not self.planner.policy.exclude_self
+        return self.h.I[name].claims_inputs_alone and not self.planner.policy.exclude_self
 
     def _other(self, path: Path, p: str, x: Stream) -> Stream:
         """The stream u of what a node leaves unclaimed."""

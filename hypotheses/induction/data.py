@@ -3,7 +3,7 @@
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 from zipfile import BadZipFile
 
 import numpy as np
@@ -13,6 +13,8 @@ from torch import Tensor
 
 from scrubbing.errors import DataError
 from scrubbing.lens import TransformerConfig
+
+Per = Literal["example", "position"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,18 +27,19 @@ class Rows:
     atypical: Bool[Tensor, "row position"] | None
     selection: str  # in words, which positions are evaluated
 
-    @property
-    def columns(self) -> dict[str, Tensor]:
+    def columns(self, *, per: Per = "example") -> dict[str, Tensor]:
         """The columns that the network and the claims read.
 
         A row's loss is the sum over positions of weight times loss, divided by the mean row's weight, so that the mean
-        over rows is the mean over evaluated positions.
+        over rows is the mean over evaluated positions. With `per="position"` it is divided by the number of positions,
+        evaluated or not, as in the published figures.
         """
         weighted = self.weights.sum(1)
+        divisor = weighted[weighted > 0].mean() if per == "example" else self.weights.shape[1]
         columns = {
             "tokens": self.tokens[:, :-1],
             "labels": self.tokens[:, 1:],
-            "weights": self.weights / weighted[weighted > 0].mean(),
+            "weights": self.weights / divisor,
         }
         return columns if self.atypical is None else columns | {"atypical": self.atypical}
 

@@ -58,8 +58,10 @@ TYPICAL_PREVIOUS = Stream(embed=True, prev="typical", same=LAST_THREE, misc=LAST
 
 INPUTS = ("Q", "K", "V")
 
-# Rung: what is claimed of the streams for queries, keys and values; None where the rung makes no claim of its own.
-RUNGS: dict[str, tuple[Stream | None, Stream | None, Stream | None]] = {
+# What is claimed of the streams for queries, keys and values; None where there is no claim of its own.
+Streams = tuple[Stream | None, Stream | None, Stream | None]
+
+RUNGS: dict[str, Streams] = {
     "naive": (EMBEDDING, PREVIOUS_HEAD_AT_PREVIOUS, EMBEDDING),
     "naive (whole head)": (None, PREVIOUS_HEAD, None),
     "refined 1": (CURRENT_TOKEN, PREVIOUS_TOKEN, CURRENT_TOKEN),
@@ -81,19 +83,27 @@ PUBLISHED: dict[str, int] = {
 }
 
 
-def experiments() -> dict[str, tuple[Stream | None, Stream | None, Stream | None]]:
-    """Every experiment but the baseline, by name ("naive/Q", ..., "refined 5/All"): inputs alone, and all at once."""
-    table = {}
-    for rung, streams in RUNGS.items():
+def experiments(*, rh1_k_direct: bool = False) -> dict[str, Streams]:
+    """Every experiment but the baseline, by name ("naive/Q", ..., "refined 5/All"): inputs alone, and all at once.
+
+    With `rh1_k_direct` the keys of refined 1 read the embedding as well.
+    """
+    rungs = dict(RUNGS)
+    if rh1_k_direct:
+        q, _, v = rungs["refined 1"]
+        rungs["refined 1"] = (q, PREVIOUS_TOKEN_DIRECT, v)
+    table: dict[str, Streams] = {}
+    for rung, streams in rungs.items():
         for i, letter in enumerate(INPUTS):
             if streams[i] is not None:
-                table[f"{rung}/{letter}"] = tuple(s if i == j else None for j, s in enumerate(streams))
+                alone = [stream if i == j else None for j, stream in enumerate(streams)]
+                table[f"{rung}/{letter}"] = (alone[0], alone[1], alone[2])
         if None not in streams:
             table[f"{rung}/All"] = streams
     return table
 
 
-def is_typical(streams: tuple[Stream | None, ...]) -> bool:
+def is_typical(streams: Streams) -> bool:
     """Whether an experiment needs to know which positions are atypical."""
     return any("typical" in stream.groups().values() for stream in streams if stream is not None)
 
@@ -125,7 +135,7 @@ def network(model: Transformer, roles: Roles) -> Graph:
 HEADS_DO_NOTHING = Graph(loss=reads("logits", "labels", "weights"), logits=reads("rest"), rest=reads("tokens"))
 
 
-def hypothesis(G: Graph, streams: tuple[Stream | None, Stream | None, Stream | None]) -> Hypothesis:
+def hypothesis(G: Graph, streams: Streams) -> Hypothesis:
     """An experiment on `network(...)`: rewrites that bring out the parts it speaks of, and the claims about them."""
     claims = {
         "logits": reads("rest", "ind"),

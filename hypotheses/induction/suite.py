@@ -10,7 +10,7 @@ import torch
 from tokenizers import Tokenizer
 from torch import Tensor
 
-from hypotheses.induction.data import Rows, read_rows
+from hypotheses.induction.data import Per, Rows, read_rows
 from hypotheses.induction.ladder import (
     HEADS_DO_NOTHING,
     PUBLISHED,
@@ -36,8 +36,13 @@ def suite(
     *,
     dtype: torch.dtype = torch.float32,
     device: str = "cpu",
+    per: Per = "example",
+    rh1_k_direct: bool = False,
 ) -> Suite:
     """The 26 experiments (the baseline is the 26th) on the shipped model, or on a model folder and a data file.
+
+    `per` divides losses by evaluated examples or by all positions (percentages are equal); `rh1_k_direct` lets the keys
+    of refined 1 read the embedding too.
 
     Raises `ScrubbingError` for whatever is wrong with either.
     """
@@ -46,14 +51,14 @@ def suite(
     path = _data_file(model, data)
     rows = read_rows(path, loaded.config, dtype)
     roles, roles_note = _roles(folder, loaded, rows)
-    columns, typicality_note = _with_typicality(rows, folder)
+    columns, typicality_note = _with_typicality(rows, folder, per)
     columns = {name: column.to(device) for name, column in columns.items()}
     G = network(loaded, roles)
     baseline = Hypothesis(G, HEADS_DO_NOTHING)
     settings = {"others": "reference" if rows.other is None else rows.other, "references": rows.references}
     cases = tuple(
         Case(name, hypothesis(G, streams), columns, baseline, settings)
-        for name, streams in experiments().items()
+        for name, streams in experiments(rh1_k_direct=rh1_k_direct).items()
         if "atypical" in columns or not is_typical(streams)
     )
     about = {
@@ -63,7 +68,7 @@ def suite(
         "evaluated": rows.selection,
         "heads": _in_words(roles),
         "pairing": "one other row per row, drawn uniformly" if rows.other is None else "the file's",
-        "normalisation": "mean over evaluated positions (nats)",
+        "normalisation": f"mean over {'evaluated' if per == 'example' else 'all'} positions (nats)",
         "hashes": {name: _digest(file) for name, file in (("model", folder / "model.safetensors"), ("data", path))},
     }
     notes = tuple(note for note in (roles_note, typicality_note) if note)
@@ -120,18 +125,18 @@ def _roles(folder: Path, model: Transformer, rows: Rows) -> tuple[Roles, str | N
     return roles, f"{folder} holds no roles.json; its heads were measured on {len(inputs)} rows: {_in_words(roles)}"
 
 
-def _with_typicality(rows: Rows, folder: Path) -> tuple[dict[str, Tensor], str | None]:
+def _with_typicality(rows: Rows, folder: Path, per: Per) -> tuple[dict[str, Tensor], str | None]:
     """The columns, with the atypical positions from the data file or by the model's tokenizer."""
     tokenizer = folder / "tokenizer.json"
     if rows.atypical is not None:
-        return rows.columns, None
+        return rows.columns(per=per), None
     if not tokenizer.exists():
-        return rows.columns, (
+        return rows.columns(per=per), (
             "refined 5's K and All are left out: the data file has no 'atypical' and the model folder no tokenizer.json"
         )
     rule = SOURCE_CODE if folder == SHIPPED else PROSE
     marked = atypical(rows.tokens[:, :-1].numpy(), _tokenizer(tokenizer), rule)
-    return rows.columns | {"atypical": torch.from_numpy(marked)}, None
+    return rows.columns(per=per) | {"atypical": torch.from_numpy(marked)}, None
 
 
 def _tokenizer(path: Path) -> Tokenizer:

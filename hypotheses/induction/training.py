@@ -34,17 +34,8 @@ class Recipe:
     other_rate: float = 3e-3
     warmup: int = 100
     decay_share: float = 0.4
-    repeated_share: float = 0.5
+    repeated_share: float = 0.25
     shortest_repeated: int = 16
-    layer_every: int = 500
-
-    def layers(self, step: int) -> int:
-        """The number of layers that take part at a step: they join one after the other.
-
-        Trained together, both layers compete for attention to the previous token, and where the second one wins there
-        is nothing for an induction head to build on.
-        """
-        return min(self.n_layers, 1 + step // self.layer_every)
 
     @property
     def decay_from(self) -> float:
@@ -99,33 +90,55 @@ def initial_parameters(recipe: Recipe) -> Parameters:
     for layer in range(recipe.n_layers):
         parameters |= {f"blocks.{layer}.ln1.w": torch.ones(d), f"blocks.{layer}.ln1.b": torch.zeros(d)}
         parameters |= {f"blocks.{layer}.attn.W_{m}": normal(d, inner, std=std) for m in "QKV"}
-        # A layer that joins later begins by writing nothing.
-        parameters[f"blocks.{layer}.attn.W_O"] = torch.zeros(inner, d) if layer else normal(inner, d, std=std)
+        parameters[f"blocks.{layer}.attn.W_O"] = normal(inner, d, std=std)
+    look_back(parameters, recipe)
     return parameters
 
 
-def sinusoids(positions: int, d_model: int) -> Float[Tensor, "position d_model"]:
-    """Sines and cosines of amplitude 2 in a quarter of the dimensions, with wavelengths from 2.5 tokens to the context.
-
-    Vaswani et al. 2017, section 3.5, with shorter waves in fewer dimensions: neighbours are easily told apart, which heads
-    that attend to the previous token need, and most dimensions are left to content, which induction heads compare.
-    """
-    waves = d_model // 8
+def angles(positions: int, waves: int) -> Float[Tensor, "position wave"]:
+    """The phase of each wave at each position; wavelengths go from 2.5 tokens to all positions, in geometric steps."""
     wavelengths = 2.5 * (positions / 2.5) ** (torch.arange(waves) / (waves - 1))
-    angle = 2 * math.pi * torch.arange(positions)[:, None] / wavelengths
+    return 2 * math.pi * torch.arange(positions)[:, None] / wavelengths
+
+
+def sinusoids(positions: int, d_model: int) -> Float[Tensor, "position d_model"]:
+    """Sines and cosines of amplitude 2 in a quarter of the dimensions: first all sines, then all cosines.
+
+    Vaswani et al. 2017, section 3.5, with shorter waves in fewer dimensions: neighbours are easily told apart, and most
+    dimensions are left to content, which induction heads compare.
+    """
+    phase = angles(positions, d_model // 8)
     table = torch.zeros(positions, d_model)
-    table[:, : 2 * waves] = 2 * torch.cat([angle.sin(), angle.cos()], dim=1)
+    table[:, : 2 * phase.shape[1]] = 2 * torch.cat([phase.sin(), phase.cos()], dim=1)
     return table
 
 
+def look_back(parameters: Parameters, recipe: Recipe) -> None:
+    """Let head 0.0 begin by attending one token back; what becomes of that is left to training.
+
+    Left to chance, a previous-token head may form in the second layer first, and then no induction head forms at all.
+    The head compares its short waves, the query's turned by one token.
+    """
+    waves, used = recipe.d_model // 8, recipe.d_head // 2
+    turn = angles(recipe.n_ctx, waves)[1, :used]
+    sines, cosines = torch.arange(used), waves + torch.arange(used)
+    W_Q, W_K = (parameters[f"blocks.0.attn.{name}"] for name in ("W_Q", "W_K"))
+    W_Q[:, : 2 * used] = W_K[:, : 2 * used] = 0
+    W_K[sines, sines] = W_K[cosines, used + sines] = 1
+    # sin(a - t) = sin(a) cos(t) - cos(a) sin(t), and cos(a - t) = cos(a) cos(t) + sin(a) sin(t)
+    W_Q[sines, sines] = W_Q[cosines, used + sines] = turn.cos()
+    W_Q[cosines, sines] = -turn.sin()
+    W_Q[sines, used + sines] = turn.sin()
+
+
 def row_losses(
-    parameters: Parameters, rows: Int[Tensor, "row position_plus_1"], recipe: Recipe, *, layers: int
+    parameters: Parameters, rows: Int[Tensor, "row position_plus_1"], recipe: Recipe
 ) -> Float[Tensor, "row position"]:
     """The loss in nats at every position, by the shortest path through PyTorch (no graph, nothing scrubbed)."""
     inputs, labels = rows[:, :-1], rows[:, 1:]
     resid = parameters["embed.W_E"][inputs]
     position = parameters["pos_embed.W_pos"][: inputs.shape[1]]
-    for layer in range(layers):
+    for layer in range(recipe.n_layers):
         block = {name.split(".")[-1]: v for name, v in parameters.items() if name.startswith(f"blocks.{layer}.")}
         x = F.layer_norm(resid, resid.shape[-1:], block["w"], block["b"])
         placed = x + position
@@ -170,7 +183,7 @@ def batch(
 def advance(run: Run, stream: UInt16[np.ndarray, "tokens"], recipe: Recipe, begin: int) -> float:
     """One optimiser step on a fresh batch; returns its mean loss in nats."""
     rows = torch.from_numpy(batch(stream, recipe, run.step, begin).astype(np.int64))
-    loss = row_losses(run.parameters, rows, recipe, layers=recipe.layers(run.step)).mean()
+    loss = row_losses(run.parameters, rows, recipe).mean()
     loss.backward()
     for optimizer, full_rate in zip(run.optimizers, (recipe.attention_rate, recipe.other_rate), strict=True):
         for group in optimizer.param_groups:
@@ -210,11 +223,10 @@ def load_checkpoint(path: Path, recipe: Recipe) -> Run:
 @torch.no_grad()
 def measure(run: Run, held_out: Int[Tensor, "row position_plus_1"], recipe: Recipe, begin: int) -> dict[str, float]:
     """A point of the training curve: the held-out loss, and the loss on each half of repeated random tokens."""
-    layers = recipe.layers(run.step)
     first, second = halves(run, recipe, begin)
     return {
         "step": run.step,
-        "held_out": row_losses(run.parameters, held_out, recipe, layers=layers).mean().item(),
+        "held_out": row_losses(run.parameters, held_out, recipe).mean().item(),
         "random": first,
         "repeated": second,
     }
@@ -226,7 +238,7 @@ def halves(run: Run, recipe: Recipe, begin: int, *, rows: int = 16) -> tuple[flo
     generator = torch.Generator().manual_seed(recipe.seed)
     half = torch.randint(2, recipe.d_vocab, (rows, recipe.n_ctx // 2), generator=generator)
     repeated = torch.cat([torch.full((rows, 1), begin), half, half], dim=1)
-    losses = row_losses(run.parameters, repeated, recipe, layers=recipe.layers(run.step))
+    losses = row_losses(run.parameters, repeated, recipe)
     return losses[:, : half.shape[1]].mean().item(), losses[:, half.shape[1] :].mean().item()
 
 

@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from scrubbing.coarsening import Coarsening
 from scrubbing.errors import DataError
 
 
@@ -103,20 +104,29 @@ class PositionClasses:
         return np.stack(columns, axis=1)
 
 
-def agreement(value: Any, rows: int) -> Classes:
-    """The classes of rows on which a feature's values are equal: exactly, and for a tuple in every part.
+def agreement(value: Any, rows: int, coarsening: Coarsening | None = None) -> Classes:
+    """The classes of rows on which a feature's values agree: are equal (a tuple in every part), or nearly so.
 
     Raises `DataError` for a value that is not one per row, has NaN, or is of no fixed type.
     """
-    return Classes(_class_numbers(value, rows, {}))
+    return Classes(_class_numbers(_coarse(value, rows, coarsening), rows, {}))
 
 
-def agreement_by_position(value: Any, rows: int) -> PositionClasses:
+def agreement_by_position(value: Any, rows: int, coarsening: Coarsening | None = None) -> PositionClasses:
     """The classes at each position of a feature `[rows, positions]`."""
-    array = _as_array(value, rows)
+    array = _as_array(_coarse(value, rows, coarsening), rows)
     if array.ndim != 2:
         raise DataError(f"a claim per position must return [rows, positions]; this one has shape {list(array.shape)}")
     return PositionClasses(tuple(agreement(column, rows) for column in array.T))
+
+
+def _coarse(value: Any, rows: int, coarsening: Coarsening | None) -> Any:
+    """The feature with each number replaced by its cell or bin."""
+    if coarsening is None:
+        return value
+    if isinstance(value, tuple):
+        return tuple(_coarse(part, rows, coarsening) for part in value)
+    return coarsening(_as_array(value, rows).astype(np.float64))
 
 
 def _class_numbers(value: Any, rows: int, known: dict[int, np.ndarray]) -> Int[np.ndarray, "row"]:

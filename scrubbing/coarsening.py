@@ -1,0 +1,43 @@
+"""How near two numbers must be to agree: equality by default, a cell of a grid or a quantile bin on request."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from scrubbing.errors import HypothesisError
+
+
+@dataclass(frozen=True)
+class Within:
+    """Numbers agree if they lie in one cell of a grid of that width.
+
+    Agreement must be an equivalence, or donors would not be uniform on the dataset; "differ by less than" is none.
+    """
+
+    tolerance: float
+
+    def __post_init__(self) -> None:
+        if not self.tolerance > 0:
+            raise HypothesisError(f"within(..., {self.tolerance}) needs a tolerance above 0; equality is the default")
+
+    def __call__(self, values: Float[np.ndarray, "row *shape"]) -> Float[np.ndarray, "row *shape"]:
+        return np.floor(values / self.tolerance) + 0.0
+
+
+@dataclass(frozen=True)
+class Bins:
+    """Numbers agree if they lie between the same quantiles of the dataset; each entry of a vector has its own bins."""
+
+    k: int
+
+    def __post_init__(self) -> None:
+        if self.k < 1:
+            raise HypothesisError(f"bins(..., {self.k}) needs at least one bin")
+
+    def __call__(self, values: Float[np.ndarray, "row *shape"]) -> Int[np.ndarray, "row *shape"]:
+        edges = np.quantile(values, np.arange(1, self.k) / self.k, axis=0)
+        return (values[None] > edges).sum(axis=0)
+
+
+Coarsening = Within | Bins
