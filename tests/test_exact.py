@@ -155,7 +155,6 @@ def test_the_law_is_that_of_all_combinations_of_donors(data):
     law = AllDraws(h, columns, **policy).law(reference)
     assume(law is not None)
     losses, probabilities = law
-    original = AllDraws(h, columns).forward_loss(reference) if False else 0.0
 
     exact = exactly(h, columns, [reference, *range(rows)], **policy)
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 
-from hypotheses import handmade, toy
+from hypotheses import toy
 from hypotheses.toy import CLAIMS, KNOWS_NOTHING, NETWORK, digits
 from scrubbing import DataError, Graph, Hypothesis, HypothesisError, Node, per_position, reads, scrub
 from scrubbing.components.base import Component
@@ -167,14 +167,13 @@ def test_named_functions_and_wrappers_are_restored(path):
 
 
 def test_weights_come_from_the_graph_that_has_them(path):
-    suite = handmade.suite()
-    case = suite.cases[0]
-    record = save_record(path, case.hypothesis, case.data)
-    with pytest.raises(HypothesisError, match=r"which is not among the functions given or imported: give the graph"):
+    weighted = Hypothesis(NETWORK | {"A": Scale(torch.tensor([1.0]))}, CLAIMS["an or of thresholds"])
+    record = save_record(path, weighted, DATA)
+    with pytest.raises(HypothesisError, match=r"G's 'A' is .*Scale, which is not among the functions given or imported"):
         restore(record)
-    again = restore(load_record(path), case.hypothesis.G)
-    assert again == case.hypothesis
-    assert again.G is case.hypothesis.G
+    again = restore(record, weighted.G)
+    assert again == weighted
+    assert again.G is weighted.G
 
 
 def test_a_function_that_has_changed_is_not_restored(path, monkeypatch):

@@ -23,7 +23,7 @@ class Recipe:
 
     steps: int = 4000
     batch: int = 8
-    seed: int = 0
+    seed: int = 1
     n_layers: int = 2
     n_heads: int = 8
     d_model: int = 256

@@ -1,6 +1,7 @@
 """Records as files."""
 
 import json
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -63,12 +64,25 @@ def save_record(
     )
     unfinished = path.with_name(path.name + ".unfinished")
     try:
-        unfinished.write_text(record.model_dump_json(by_alias=True, indent=2) + "\n", encoding="utf8")
+        unfinished.write_text(_text(record), encoding="utf8")
         unfinished.replace(path)
     except OSError as error:
         unfinished.unlink(missing_ok=True)
         raise DataError(f"{path} cannot be written: {error.strerror}") from None
     return record
+
+
+def _text(record: Record) -> str:
+    return json.dumps(_finite(record.model_dump(by_alias=True)), indent=2, allow_nan=False) + "\n"
+
+
+def _finite(value: Any) -> Any:
+    """The same with text for numbers that JSON does not have ("inf", "nan"), which pydantic reads as the numbers."""
+    if isinstance(value, dict):
+        return {key: _finite(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(inner) for inner in value]
+    return repr(value) if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def load_record(path: Path | str) -> Record:

@@ -18,8 +18,7 @@ Scalar = bool | int | float | str | None
 class Part(BaseModel):
     """Anything that stands in a record."""
 
-    # A loss of infinity is no JSON number; it is written as "Infinity".
-    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True, ser_json_inf_nan="strings")
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
 
 
 class FunctionRecord(Part):

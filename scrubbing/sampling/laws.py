@@ -34,7 +34,7 @@ class Laws:
         """The laws of a function of the values: value i becomes value `number[i]`, and equal values of a case merge."""
         atom = number[self.atom]
         merged = joint([self.case, atom], len(atom))
-        kept = first_rows(merged)
+        kept = first_places(merged)
         return Laws(self.case[kept], atom[kept], np.bincount(merged, self.probability))
 
 
@@ -67,11 +67,20 @@ def joint(parts: Sequence[Numbers], n: int) -> Numbers:
     return (np.cumsum(present) - 1)[code]
 
 
-def first_rows(numbers: Numbers) -> Int[np.ndarray, " distinct"]:
+def first_places(numbers: Numbers) -> Int[np.ndarray, " distinct"]:
     """The first place at which each number stands, of numbers that leave none out."""
     first = np.empty(int(numbers.max(initial=-1)) + 1, dtype=np.int64)
     first[numbers[::-1]] = np.arange(len(numbers))[::-1]
     return first
+
+
+def representatives(numbers: Numbers) -> Numbers:
+    """For each place the first one that has the same number.
+
+    >>> representatives(np.array([1, 0, 1]))
+    array([0, 1, 0])
+    """
+    return first_places(numbers)[numbers]
 
 
 def ragged(sizes: Numbers) -> tuple[Int[np.ndarray, " total"], Int[np.ndarray, " total"]]:

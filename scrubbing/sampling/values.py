@@ -10,7 +10,7 @@ from torch import Tensor
 
 from scrubbing.errors import DataError
 from scrubbing.sampling.agreement import agreement
-from scrubbing.sampling.laws import first_rows, joint
+from scrubbing.sampling.laws import first_places, joint
 
 INTEGERS = {1: torch.uint8, 2: torch.int16, 4: torch.int32}  # by size in bytes; whatever is longer is split into int64
 
@@ -40,7 +40,7 @@ def one_per_row(value: Any, rows: int) -> Any:
 def distinct(value: Any, rows: int) -> tuple[Any, Int[np.ndarray, " row"]]:
     """The different values among the rows, told apart by their bytes, and the number of each row's."""
     numbers = joint([agreement(_bits(tensor), rows).ids for tensor in _tensors(value)], rows)
-    return take(value, first_rows(numbers)), numbers
+    return take(value, first_places(numbers)), numbers
 
 
 def _bits(tensor: Tensor) -> Tensor:

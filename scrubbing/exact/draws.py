@@ -1,0 +1,239 @@
+"""What each node of a hypothesis draws, and what matters to it of its own datum."""
+
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+from jaxtyping import Int
+from torch import Tensor
+
+from scrubbing.correspondence import Hypothesis
+from scrubbing.errors import HypothesisError
+from scrubbing.evaluate import Evaluator
+from scrubbing.plan import Planner, Policy
+from scrubbing.sampling.agreement import Classes, PositionClasses
+from scrubbing.sampling.laws import Donors, Links, joint, representatives
+from scrubbing.sampling.streams import Fixed, Sample
+from scrubbing.sampling.values import distinct
+
+Rows = Int[np.ndarray, " n"]  # row numbers, or places in a list of anything else
+
+
+def refuse_beyond(cap: int, count: int | float, what: str) -> None:
+    """Raise where more would have to be done than the cap allows."""
+    if count > cap:
+        raise HypothesisError(
+            f"exact mode would have to {what}, and its cap is {cap:,}; estimate the loss by sampling instead, "
+            f"score fewer references, leave less to chance (reads(...) of whole columns), or raise the cap"
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Data:
+    """The dataset, as numbers that tell its rows apart."""
+
+    columns: Mapping[str, Tensor]
+    _numbers: dict[str, np.ndarray] = field(default_factory=dict, repr=False)
+
+    @cached_property
+    def rows(self) -> int:
+        """The number of rows."""
+        return len(next(iter(self.columns.values())))
+
+    @property
+    def everything(self) -> Classes:
+        """The partition in which all rows agree."""
+        return Classes(np.zeros(self.rows, dtype=np.int64))
+
+    def numbers(self, names: Collection[str]) -> Int[np.ndarray, " row"]:
+        """Equal numbers for rows that are equal in the named columns."""
+        for name in names:
+            if name not in self._numbers:
+                self._numbers[name] = distinct(self.columns[name], self.rows)[1]
+        return joint([self._numbers[name] for name in sorted(names)], self.rows)
+
+
+# -- what is drawn or given once for a whole run
+
+
+@dataclass(frozen=True, eq=False)
+class Contexts:
+    """The fixed donors of a run, and the donor u of every unclaimed input if it is one for the whole hypothesis."""
+
+    row: Int[np.ndarray, " context"]  # the reference whose fixed donors these are
+    other: Int[np.ndarray, " context"] | None  # u
+    links: Links  # from each reference to its contexts
+
+    def __len__(self) -> int:
+        return len(self.row)
+
+
+def contexts_of(h: Hypothesis, data: Data, references: Rows, policy: Policy, cap: int) -> Contexts:
+    """The contexts in which the given references are scrubbed."""
+    n, others = len(references), policy.others
+    by_reference = isinstance(others, Fixed) or any(name in h.I for name in policy.donors)
+    row = references if by_reference else references[:1]
+    if others != "reference":
+        links = Links(np.arange(n), np.arange(n) if by_reference else np.zeros(n, dtype=np.int64), np.ones(n))
+        return Contexts(row, others.rows[row] if isinstance(others, Fixed) else None, links)
+    columns = {c for name in h.I for inputs in open_inputs(h, name) for c in open_columns(h, name, inputs)}
+    donors = Donors(data.everything, representatives(data.numbers(columns)), policy.exclude_self)
+    count = donors.count(references)
+    refuse_beyond(cap, count, f'follow {count:,} pairs of a reference and its donor (others="reference")')
+    drawn = donors.links(references)
+    distinct_others, number = np.unique(drawn.to, return_inverse=True)
+    to = number + (len(distinct_others) * drawn.case if by_reference else 0)
+    links = Links(drawn.case, to, drawn.probability)
+    return Contexts(np.repeat(row, len(distinct_others)), np.tile(distinct_others, len(row)), links)
+
+
+def open_inputs(h: Hypothesis, name: str, *, apart: bool = False) -> list[tuple[str, ...]]:
+    """The inputs that I's node does not claim, in groups that share one donor u."""
+    known = {*h.claimed_inputs(name), *h.read_columns(name)}
+    inputs = tuple(p for p in h.G[h.image(name)].inputs if p not in known and h.G.upstream_columns[p])
+    return [(p,) for p in inputs] if apart else [inputs] if inputs else []
+
+
+def open_columns(h: Hypothesis, name: str, inputs: tuple[str, ...]) -> frozenset[str]:
+    """The columns that unclaimed inputs of I's node take from the donor u."""
+    return upstream_of(h, inputs) - h.passed_columns(name)
+
+
+def upstream_of(h: Hypothesis, inputs: tuple[str, ...]) -> frozenset[str]:
+    """The columns that any of the inputs depends on."""
+    return frozenset().union(*(h.G.upstream_columns[p] for p in inputs))
+
+
+# -- what is drawn at each node
+
+
+@dataclass(frozen=True, eq=False)
+class Draw:
+    """One donor that a visited node of I takes, and what it decides.
+
+    It is drawn (`donors`), or given for each context (`fixed`), or else the node's own datum.
+    """
+
+    inputs: tuple[str, ...]  # of the image, which the donor decides
+    child: str | None  # the node of I that runs on it; None: an ordinary forward pass
+    position: int | None  # where only one position of the input is decided
+    alike: Int[np.ndarray, " row"]  # one row for all that make no difference as the donor
+    own_part: Int[np.ndarray, " row"]  # one row for all own datums that pass on the same columns beside the donor
+    own_key: Int[np.ndarray, " row"]  # what matters of the own datum, as a number
+    context_key: Int[np.ndarray, " context"]  # what matters of the context
+    donors: Donors | None
+    fixed: Int[np.ndarray, " context"] | None
+
+
+@dataclass(frozen=True, eq=False)
+class Description:
+    """What a node of I draws, and what the law of its value depends on."""
+
+    draws: tuple[Draw, ...]
+    own: Int[np.ndarray, " row"]  # for each row the first with the same law
+    context: Int[np.ndarray, " context"]  # for each context the first with the same law
+
+
+@dataclass(frozen=True, eq=False)
+class Describer:
+    """Describes the nodes of one hypothesis, children first."""
+
+    h: Hypothesis
+    data: Data
+    policy: Policy
+    contexts: Contexts
+    known: dict[str, Description] = field(default_factory=dict)
+
+    @cached_property
+    def planner(self) -> Planner:
+        """It knows which rows agree."""
+        return Planner(self.policy, Evaluator(self.data.columns, Sample(np.arange(1), self.data.rows)).classes)
+
+    def describe(self, name: str) -> Description:
+        """A node whose children were described before."""
+        read = self.h.read_columns(name)
+        direct = {p for p in self.h.G[self.h.image(name)].inputs if p in read}
+        draws = (*self._claimed(name), *self._unclaimed(name))
+        own = joint([self.data.numbers(direct), *(draw.own_key for draw in draws)], self.data.rows)
+        context = joint([draw.context_key for draw in draws], len(self.contexts))
+        self.known[name] = Description(draws, representatives(own), representatives(context))
+        return self.known[name]
+
+    def _claimed(self, name: str) -> Iterator[Draw]:
+        for p, child in self.h.claimed_inputs(name).items():
+            if self.h.G.upstream_columns[p]:
+                for position, source in self._sources(child):
+                    yield self._draw((p,), source, self.known[child].own, child=child, position=position)
+
+    def _unclaimed(self, name: str) -> Iterator[Draw]:
+        source = self.data.everything if self.contexts.other is None else self.contexts.other
+        for inputs in open_inputs(self.h, name, apart=self.policy.others == "input"):
+            alike = representatives(self.data.numbers(open_columns(self.h, name, inputs)))
+            passed = self.h.passed_columns(name) & upstream_of(self.h, inputs)
+            yield self._draw(inputs, source, alike, passed=passed)
+
+    def _sources(self, child: str) -> list[tuple[int | None, Classes | Rows | None]]:
+        """Where a child's donor comes from, by position if it is claimed so: classes, given rows, or neither."""
+        node, given = self.h.I[child], self.policy.donors.get(child)
+        if given is None and node.is_reads and not node.per_position and not self.policy.exclude_self:
+            return [(None, None)]  # every agreeing donor passes on the same as the parent's own datum
+        source = self.planner.classes(self.h, child) if given is None else given.rows[self.contexts.row]
+        if isinstance(source, PositionClasses):
+            by_position = list(source.at)
+        elif isinstance(source, np.ndarray) and source.ndim == 2:
+            by_position = list(source.T)
+        else:
+            return [(None, source)]
+        self._refuse_illegal_positions(child)
+        return list(enumerate(by_position))
+
+    def _refuse_illegal_positions(self, child: str) -> None:
+        image = self.h.image(child)
+        if not self.h.I[child].per_position:
+            raise HypothesisError(
+                f"donors gives {child!r} a row for each position, but {child!r} is not claimed per position"
+            )
+        if self.h.G[image].position_axis is None:
+            raise HypothesisError(
+                f"{child!r} is claimed per position, but {image!r} does not say which axis of its value "
+                f"runs over positions: give its Node a position_axis"
+            )
+        below = [child]
+        for name in below:  # grows while it is walked
+            below += [m for m in self.h.claimed_inputs(name).values() if m not in below]
+        nested = [name for name in below[1:] if self.h.I[name].per_position]
+        if nested:
+            raise HypothesisError(
+                f"{nested[0]!r} is claimed per position below another claim per position; claim it whole"
+            )
+
+    def _draw(
+        self,
+        inputs: tuple[str, ...],
+        source: Classes | Rows | None,
+        alike: Int[np.ndarray, " row"],
+        *,
+        child: str | None = None,
+        position: int | None = None,
+        passed: frozenset[str] = frozenset(),
+    ) -> Draw:
+        beside = self.data.numbers(passed)
+        own, context = [beside], [self.known[child].context] if child else []
+        if isinstance(source, Classes):
+            own += [source.ids, alike] if self.policy.exclude_self else [source.ids]
+        elif source is None:
+            own.append(alike)
+        else:
+            context.append(alike[source])
+        return Draw(
+            inputs,
+            child,
+            position,
+            alike,
+            own_part=representatives(beside),
+            own_key=joint(own, self.data.rows),
+            context_key=joint(context, len(self.contexts)),
+            donors=Donors(source, alike, self.policy.exclude_self) if isinstance(source, Classes) else None,
+            fixed=source if isinstance(source, np.ndarray) else None,
+        )

@@ -1,0 +1,242 @@
+"""Laws of values, propagated node by node.
+
+What a visited node passes on depends on its own datum only through what it reads of it, and its inputs are independent
+given that. So each node needs one law for each distinguishable datum, and donors are combined only across the inputs of
+one node, never across the tree.
+"""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Int
+from torch import Tensor
+
+from scrubbing.correspondence import Hypothesis
+from scrubbing.errors import DataError
+from scrubbing.evaluate import FIRST_CHUNK, LIVE_BYTES, Evaluator, Live
+from scrubbing.exact.draws import Contexts, Data, Describer, Description, Draw, Rows, contexts_of, refuse_beyond
+from scrubbing.exact.losses import ExactLosses
+from scrubbing.expressions import Expressions
+from scrubbing.plan import Policy
+from scrubbing.sampling.laws import Laws, Links, first_places, joint, mixture, product, product_sizes
+from scrubbing.sampling.streams import Fixed, Sample
+from scrubbing.sampling.values import concatenated, distinct, one_per_row, take
+
+
+def exact_losses(
+    hypothesis: Hypothesis,
+    columns: Mapping[str, Tensor],
+    references: Int[np.ndarray, " reference"],
+    policy: Policy,
+    *,
+    cap: int = 2_000_000,
+) -> ExactLosses:
+    """The law of the scrubbed loss of the references in the given rows, over all draws of donors.
+
+    Raises `HypothesisError`, before the work, where more than `cap` combinations of values would meet at one node.
+    """
+    data = Data(columns)
+    refuse_beyond(cap, data.rows, f"go through {data.rows:,} rows of data")
+    rows, place = np.unique(references, return_inverse=True)
+    contexts = contexts_of(hypothesis, data, rows, policy, cap)
+    describer = Describer(hypothesis, data, policy, contexts)
+    nodes = {name: describer.describe(name) for name in hypothesis.I.order}
+    links = contexts.links
+    losses, laws, to = _Propagation(hypothesis, data, contexts, nodes, cap).root(rows[links.case], links.to)
+    return ExactLosses(losses, laws, Links(links.case, to, links.probability), place)
+
+
+@dataclass(frozen=True, eq=False)
+class _Wired:
+    """A draw in all conditions of its node: which case of the draw each is, and where the cases lead."""
+
+    draw: Draw
+    group: Int[np.ndarray, " condition"]
+    links: Links
+
+
+@dataclass(frozen=True, eq=False)
+class _Known:
+    """The laws of a value, and the values that their atoms stand for."""
+
+    laws: Laws
+    values: Any
+
+
+@dataclass(frozen=True, eq=False)
+class _Propagation:
+    """One hypothesis. A condition of a node is its own datum and a context, as one number: row * contexts + context."""
+
+    h: Hypothesis
+    data: Data
+    contexts: Contexts
+    nodes: Mapping[str, Description]
+    cap: int
+    conditions: dict[str, np.ndarray] = field(default_factory=dict)
+    wired: dict[str, list[_Wired]] = field(default_factory=dict)
+    known: dict[str, _Known] = field(default_factory=dict)
+
+    def root(self, x: Rows, s: Rows) -> tuple[np.ndarray, Laws, Rows]:
+        """All losses, their laws in each condition of the output, and which of these each datum and context is in."""
+        root = self.h.I.output
+        codes = self._condition(root, x, s)
+        wanted = defaultdict(list, {root: [codes]})
+        for name in reversed(self.h.I.order):
+            if name in wanted:
+                self._wire(name, wanted)
+        for name in self.h.I.order:
+            if name in wanted:
+                self.known[name] = self._law(name)
+        losses = self.known[root].values
+        if not isinstance(losses, Tensor) or losses.ndim != 1:
+            raise DataError("the output of G must be one loss per row, for example loss.mean(dim=-1)")
+        return losses.cpu().double().numpy(), self.known[root].laws, np.searchsorted(self.conditions[root], codes)
+
+    def _condition(self, name: str, x: Rows, s: Rows) -> Rows:
+        return self.nodes[name].own[x] * len(self.contexts) + self.nodes[name].context[s]
+
+    # -- downwards: in which conditions is a node visited?
+
+    def _wire(self, name: str, wanted: dict[str, list[np.ndarray]]) -> None:
+        """Follow the draws of a node to the conditions in which they visit its children."""
+        self.conditions[name] = np.unique(np.concatenate(wanted[name]))
+        self.wired[name] = [self._follow(name, draw) for draw in self.nodes[name].draws]
+        for wired in self.wired[name]:
+            if wired.draw.child:
+                wanted[wired.draw.child].append(wired.links.to)
+
+    def _follow(self, name: str, draw: Draw) -> _Wired:
+        x, s = np.divmod(self.conditions[name], len(self.contexts))
+        group = joint([draw.own_key[x], draw.context_key[s]], len(x))
+        first = first_places(group)
+        x, s = x[first], s[first]
+        if draw.donors is None:
+            donor = draw.alike[x if draw.fixed is None else draw.fixed[s]]
+            links = Links(np.arange(len(x)), donor, np.ones(len(x)))
+        else:
+            count = draw.donors.count(x)
+            refuse_beyond(self.cap, count, f"follow {count:,} donors of {', '.join(draw.inputs)} at {name!r}")
+            links = draw.donors.links(x)
+        if draw.child:
+            to = self._condition(draw.child, links.to, s[links.case])
+        else:
+            to = draw.own_part[x][links.case] * self.data.rows + links.to
+        return _Wired(draw, group, Links(links.case, to, links.probability))
+
+    # -- upwards: what is the law of its value?
+
+    def _law(self, name: str) -> _Known:
+        """The laws of what a node passes on, from those of its inputs."""
+        x = self.conditions[name] // len(self.contexts)
+        inputs = [self._input(name, wired) for wired in self.wired[name]]
+        factors = [(known.laws, wired.group) for known, wired in zip(inputs, self.wired[name], strict=True)]
+        self._refuse_too_large(name, factors, len(x))
+        case, atoms, probability = product(factors, len(x))
+        read = set(self.h.read_columns(name)) & set(self.h.G[self.h.image(name)].inputs)
+        number = joint([self.data.numbers(read)[x[case]], *atoms], len(case))
+        first = first_places(number)
+        drawn = [(w.draw, k.values, a[first]) for w, k, a in zip(self.wired[name], inputs, atoms, strict=True)]
+        values, equal = distinct(self._evaluated(name, drawn, x[case[first]]), len(first))
+        return _Known(Laws(case, number, probability).renumbered(equal), values)
+
+    def _input(self, name: str, wired: _Wired) -> _Known:
+        """The laws of what one draw passes on, in each of its cases."""
+        draw, links = wired.draw, wired.links
+        if draw.child:
+            to = np.searchsorted(self.conditions[draw.child], links.to)
+            known = self._at(draw)
+        else:
+            codes, to = np.unique(links.to, return_inverse=True)
+            values, number = distinct(self._forward(name, draw, codes), len(codes))
+            known = _Known(Laws(np.arange(len(codes)), number, np.ones(len(codes))), values)
+        return _Known(mixture(known.laws, Links(links.case, to, links.probability)), known.values)
+
+    def _at(self, draw: Draw) -> _Known:
+        """The laws of a child's value, or of the one position of it that the draw decides."""
+        known = self.known[draw.child or ""]
+        if draw.position is None:
+            return known
+        here = known.values.select(self._position_axis(draw.inputs[0]), draw.position)
+        values, number = distinct(here, len(here))
+        return _Known(known.laws.renumbered(number), values)
+
+    def _refuse_too_large(self, name: str, factors: list[tuple[Laws, np.ndarray]], conditions: int) -> None:
+        support = defaultdict(list)
+        for (laws, _), wired in zip(factors, self.wired[name], strict=True):
+            support[" and ".join(wired.draw.inputs)].append(int(laws.sizes.max()))
+        each = ", ".join(f"{inputs} {_support(sizes)}" for inputs, sizes in support.items())
+        count = float(product_sizes(factors, conditions).sum())
+        what = f"combine {_shown(count)} values of inputs at {name!r}, visited in {conditions:,} conditions ({each})"
+        refuse_beyond(self.cap, count, what)
+
+    # -- the network, on many rows at once
+
+    def _forward(self, name: str, draw: Draw, codes: Int[np.ndarray, " n"]) -> Any:
+        """The values of a draw's inputs by an ordinary forward pass, for pairs of an own datum and a donor."""
+        own, donor = (Fixed(rows) for rows in np.divmod(codes, self.data.rows))
+        passed, G, expressions = self.h.passed_columns(name), self.h.G, Expressions()
+        streams = {c: own if c in passed else donor for c in G.columns}
+        roots = [expressions.forward(G, p, streams) for p in draw.inputs]
+        evaluator = Evaluator(self.data.columns, Sample(np.arange(len(codes)), self.data.rows))
+        return _in_chunks(name, len(codes), lambda *chunk: tuple(evaluator.chunk(roots, *chunk)))
+
+    def _evaluated(self, name: str, drawn: list[tuple[Draw, Any, Rows]], x: Rows) -> Any:
+        """The image of a node on combinations of what was drawn; the columns that it reads come from `x`."""
+        image = self.h.G[self.h.image(name)]
+
+        def chunk(start: int, stop: int, live: Live) -> Any:
+            found = self._arguments((draw, take(values, atom[start:stop])) for draw, values, atom in drawn)
+            for p in image.inputs:
+                if p not in found:
+                    found[p] = self._undrawn(p, x[start:stop])
+            value = image.fn(*(found[p] for p in image.inputs))
+            for part in (*found.values(), value):
+                live.add(part)
+            return value
+
+        return _in_chunks(name, len(x), chunk)
+
+    def _arguments(self, drawn: Iterable[tuple[Draw, Any]]) -> dict[str, Any]:
+        found: dict[str, Any] = {}
+        by_position: dict[str, list[Any]] = defaultdict(list)
+        for draw, value in drawn:
+            if draw.position is not None:
+                by_position[draw.inputs[0]].append(value)
+            else:
+                found |= {draw.inputs[0]: value} if draw.child else dict(zip(draw.inputs, value, strict=True))
+        return found | {p: torch.stack(values, dim=self._position_axis(p)) for p, values in by_position.items()}
+
+    def _undrawn(self, p: str, x: Rows) -> Any:
+        """An input that nothing is drawn for: a column of the own datum, or a value that no column reaches."""
+        return take(self.data.columns[p], x) if p not in self.h.G else self.h.G.activations({}, p)[0]
+
+    def _position_axis(self, p: str) -> int:
+        axis = self.h.G[p].position_axis
+        return 1 if axis is None else axis  # a claim per position on a node without one was refused
+
+
+def _in_chunks(name: str, rows: int, evaluate: Callable[[int, int, Live], Any]) -> Any:
+    """What is computed at a node for all rows, as many together as memory allows."""
+    pieces, start, size = [], 0, FIRST_CHUNK
+    while start < rows:
+        stop, live = min(start + size, rows), Live()
+        try:
+            pieces.append(one_per_row(evaluate(start, stop, live), stop - start))
+        except DataError as error:
+            raise DataError(f"a value computed at {name!r} cannot be used in exact mode: {error}") from error
+        start, size = stop, max(1, int(LIVE_BYTES * (stop - start) / max(live.peak, 1)))
+    return concatenated(pieces)
+
+
+def _support(sizes: list[int]) -> str:
+    return f"up to {max(sizes):,}" + (f" at each of {len(sizes)} positions" if len(sizes) > 1 else "")
+
+
+def _shown(count: float) -> str:
+    if count < 1e15:
+        return f"{count:,.0f}"
+    return f"about 10^{np.log10(count):.0f}" if np.isfinite(count) else "more than 10^308"
