@@ -77,8 +77,8 @@ def agreement_by_row(
     a, b = (_decided(*value, rows, decide, tolerance) for value in (mine, other))
     if a.shape != b.shape:
         raise DataError(
-            f"{mine[0]} has shape {list(a.shape)} and {other[0]} has shape {list(b.shape)}, so they cannot be compared; "
-            f"decide=... can make a value of another shape, e.g. decide=lambda logits: logits.argmax(-1)"
+            f"{mine[0]} has shape {list(a.shape)} and {other[0]} has shape {list(b.shape)}, so they cannot be "
+            f"compared; decide=... can make a value of another shape, e.g. decide=lambda logits: logits.argmax(-1)"
         )
     return _equal(a, b, tolerance).reshape(rows, -1).mean(axis=1)
 
@@ -92,8 +92,8 @@ def _equal(a: np.ndarray, b: np.ndarray, tolerance: float | None) -> Bool[np.nda
 def _decided(name: str, value: Any, rows: int, decide: Decide | None, tolerance: float | None) -> np.ndarray:
     if isinstance(value, tuple):
         raise DataError(
-            f"{name} is a tuple of {len(value)} values: reads(...) says which inputs matter and not what is computed of "
-            f"them; write it as a function, or compare at a node that is one"
+            f"{name} is a tuple of {len(value)} values: reads(...) says which inputs matter and not what is computed "
+            f"of them; write it as a function, or compare at a node that is one"
         )
     array = _as_array(value)
     if decide is not None and (array is None or array.dtype.kind not in "biuUS"):
@@ -106,8 +106,8 @@ def _decided(name: str, value: Any, rows: int, decide: Decide | None, tolerance:
         fractions = array[array != np.round(array)]
         if fractions.size:
             raise DataError(
-                f"{name} holds numbers such as {fractions.flat[0]:.4g}, which are equal only by luck; say what is decided "
-                f"from one, e.g. decide=lambda value: value > 0.5, or how near is equal, e.g. tolerance=1e-3"
+                f"{name} holds numbers such as {fractions.flat[0]:.4g}, which are equal only by luck; say what is "
+                f"decided from one, e.g. decide=lambda value: value > 0.5, or how near is equal, e.g. tolerance=1e-3"
             )
     return array
 

@@ -26,6 +26,7 @@ def run_explanation(hypothesis: Hypothesis, data: Mapping[str, Any]) -> Any:
     return hypothesis.I(as_columns(data))
 
 
+@torch.no_grad()
 def explanation_accuracy(
     hypothesis: Hypothesis,
     data: Mapping[str, Any],
@@ -38,8 +39,8 @@ def explanation_accuracy(
     """How often I's own value at the node `of` is G's at the corresponding node, or a column's (labels).
 
     `against` is "model" or a column of the data. An explanation speaks in decisions ("the first digit is large") and a
-    network in numbers: `decide` makes decisions of numbers (`lambda D: D > 0.5`, `lambda logits: logits.argmax(-1)`) and is
-    applied to every value compared that is not integer or boolean; or `tolerance` says how near is equal.
+    network in numbers: `decide` makes decisions of numbers (`lambda D: D > 0.5`, `lambda logits: logits.argmax(-1)`),
+    and is applied to every value compared that is not integer or boolean; or `tolerance` says how near is equal.
 
     High accuracy says that I computes the right answers, not that G computes them as I does: for that, see
     `interchange` and `scrub`.
@@ -65,7 +66,6 @@ def in_chunks(rows: np.ndarray) -> Iterator[np.ndarray]:
         yield rows[start : start + CHUNK]
 
 
-@torch.no_grad()
 def at_rows(columns: Mapping[str, Tensor], rows: np.ndarray) -> dict[str, Tensor]:
     """The data at some rows."""
     return {name: column[torch.from_numpy(rows).to(column.device)] for name, column in columns.items()}

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
@@ -19,7 +20,7 @@ from scrubbing.explanation import at_rows, in_chunks
 from scrubbing.graph import Graph
 from scrubbing.sampling.randomness import keyed_uniforms
 
-Pairs = int | Sequence[Sequence[int]] | np.ndarray | Tensor
+Pairs = int | Sequence[Any] | np.ndarray | Tensor
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,12 +62,15 @@ class InterchangeResult:
         agree = f"{100 * self.share:.1f}% agree [{100 * low:.1f}, {100 * high:.1f}]"
         moved = "none of which changes what the explanation says: nothing was tested"
         if self.share_moved is not None:
-            moved = f"{self.moved.sum()} change what the explanation says ({100 * self.share_moved:.1f}% of these agree)"
+            moved = (
+                f"{self.moved.sum()} change what the explanation says ({100 * self.share_moved:.1f}% of these agree)"
+            )
         return f"interchange of {self.node} at {self.of}: {agree}   {len(self.agreed)} pairs, {moved}"
 
     __repr__ = __str__
 
 
+@torch.no_grad()
 def interchange(
     hypothesis: Hypothesis,
     data: Mapping[str, Any],
@@ -85,10 +89,13 @@ def interchange(
     2021, interchange intervention accuracy). The node is replaced for all that read it, in G and in I; nodes of I that
     run on the same node of G are one variable and are replaced together.
 
-    `of` is a node of I downstream of `node` (by default its output). `pairs` are `[pair, 2]` row numbers, reference and
-    donor (`torch.cartesian_prod(rows, rows)` for all), a number of pairs to draw, or None: each row with one donor drawn
-    uniformly. `decide` and `tolerance` compare a network's numbers with an explanation's decisions, as in
-    `explanation_accuracy`.
+    `of` is a node of I downstream of `node`, by default its output. (Where that is a loss, I usually has "right or
+    wrong" where G has a number: compare at the prediction, or with `decide=lambda loss: loss < 0.5`.) `pairs` are
+    `[pair, 2]` row numbers, reference and donor (`torch.cartesian_prod(rows, rows)` for all), a number of pairs to
+    draw, or None: each row with one donor drawn uniformly. `decide` and `tolerance` compare a network's numbers with an
+    explanation's decisions, as in `explanation_accuracy`.
+
+    Raises `HypothesisError` where the node does not reach `of`, and `DataError` for what cannot be compared.
     """
     columns, h, of = as_columns(data), hypothesis, of or hypothesis.I.output
     replaced = _replaced(h, node, of)
@@ -115,7 +122,7 @@ def _replaced(h: Hypothesis, node: str, of: str) -> list[str]:
             f"the value of {node!r} is both replaced and compared, so both sides would be the donor's; "
             f"compare further on with of=..., or use explanation_accuracy"
         )
-    return [name for name in h.I if h.image(name) == h.image(node) and name != of]
+    return [name for name in h.I if h.image(name) == h.image(node)]
 
 
 def _cut(graph: Graph, columns: Sequence[str], of: str) -> Graph:

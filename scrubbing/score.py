@@ -7,7 +7,7 @@ from jaxtyping import Float, Int
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr
 
 from scrubbing.errors import DataError
-from scrubbing.statistics import fieller, significantly_positive
+from scrubbing.statistics import fieller, mean_interval, significantly_positive
 from scrubbing.vacuity import Vacuity
 
 if TYPE_CHECKING:
@@ -25,12 +25,22 @@ class Losses(BaseModel):
     scrubbed: tuple[float, ...]
 
 
+class Reading(BaseModel):
+    """One way to read a scrubbed run: a mean over references with its 95% interval (None for a single reference)."""
+
+    model_config = ConfigDict(frozen=True)
+
+    value: float
+    interval: tuple[float, float] | None
+
+
 class Score(BaseModel):
     """How much of a network's loss survives a hypothesis.
 
     `recovered` is (baseline - scrubbed) / (baseline - original) as a fraction, `interval` its 95% interval (Fieller);
     both are None where the baseline's loss equals the original's, and the interval alone where the two do not differ
-    significantly. Losses are means over references, in the unit of the network's own loss.
+    significantly. Losses are means over references, in the unit of the network's own loss. `readings` has the mean loss
+    ("loss") and the mean absolute change of each reference's loss ("absolute_change"), in which nothing cancels.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -45,6 +55,7 @@ class Score(BaseModel):
     draws: int
     seed: int
     settings: dict[str, Any]
+    readings: dict[str, Reading] = Field(repr=False)
     vacuity: Vacuity = Field(repr=False)
     by_reference: Losses = Field(repr=False)
     _donors: dict[str, Int[np.ndarray, "draw *position"]] = PrivateAttr(default_factory=dict)
@@ -123,6 +134,10 @@ def _paired_advantage(score: Score, other: Score) -> Float[np.ndarray, "referenc
     return np.array(theirs.scrubbed) - np.array(mine.scrubbed)
 
 
+def _reading(values: Float[np.ndarray, " reference"]) -> Reading:
+    return Reading(value=float(values.mean()), interval=mean_interval(values))
+
+
 def make_score(
     *,
     name: str | None,
@@ -152,6 +167,7 @@ def make_score(
         draws=scrubbed.shape[1],
         seed=seed,
         settings=settings,
+        readings={"loss": _reading(S), "absolute_change": _reading(np.abs(scrubbed - original[:, None]).mean(axis=1))},
         vacuity=vacuity,
         by_reference=Losses(
             reference=tuple(rows.tolist()),

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from jaxtyping import config
 
 from hypotheses.handmade import MAY_BE_ANYTHING, MUST_FAIL, RECIPES, build, save
 from hypotheses.induction.suite import suite
@@ -31,15 +32,18 @@ class Finished:
 
 @pytest.fixture
 def scrubbing(capsys, monkeypatch) -> Callable[..., Finished]:
-    """The command, in this process."""
+    """The command, in this process; as on a user's machine, annotations are not checked."""
 
     def run(*arguments: object) -> Finished:
         monkeypatch.setattr(sys, "argv", ["scrubbing", *map(str, arguments)])
         monkeypatch.setenv("COLUMNS", "200")
+        config.update("jaxtyping_disable", True)
         try:
             status = main() or 0
         except SystemExit as stop:
             status = stop.code or 0
+        finally:
+            config.update("jaxtyping_disable", False)
         return Finished(status, *capsys.readouterr())
 
     return run

@@ -16,7 +16,7 @@ def lines(old, new):
 
 def test_equal_hypotheses_do_not_differ_wherever_their_functions_are_written():
     again = Hypothesis(
-        Graph({name: node for name, node in NETWORK.items()}),
+        Graph(dict(NETWORK)),
         Graph(A=lambda z1: z1 > 3, B=lambda z2: z2 > 3, D=lambda A, B: A | B, loss=lambda D, y: D == y),
     )
     assert not diff(OR, again)

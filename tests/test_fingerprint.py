@@ -25,7 +25,7 @@ def scaled(x):
 
 
 def test_each_of_several_lambdas_in_one_statement_has_its_own_source():
-    one, two, three = lambda x: x + 1, lambda x: x + 2, lambda x: lambda y: x  # noqa: E731
+    one, two, three = lambda x: x + 1, lambda x: x + 2, lambda x: lambda y: x
     assert [source(f) for f in (one, two, three, three(0))] == [
         "lambda x: x + 1",
         "lambda x: x + 2",

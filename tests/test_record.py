@@ -169,7 +169,9 @@ def test_named_functions_and_wrappers_are_restored(path):
 def test_weights_come_from_the_graph_that_has_them(path):
     weighted = Hypothesis(NETWORK | {"A": Scale(torch.tensor([1.0]))}, CLAIMS["an or of thresholds"])
     record = save_record(path, weighted, DATA)
-    with pytest.raises(HypothesisError, match=r"G's 'A' is .*Scale, which is not among the functions given or imported"):
+    with pytest.raises(
+        HypothesisError, match=r"G's 'A' is .*Scale, which is not among the functions given or imported"
+    ):
         restore(record)
     again = restore(record, weighted.G)
     assert again == weighted

@@ -23,7 +23,7 @@ class Record(Part):
     schema_: Literal["scrubbing.record/1"] = Field(default=SCHEMA, alias="schema")
     hypothesis: HypothesisRecord
     data: DataRecord
-    settings: dict[str, Any] = {}
+    settings: dict[str, Any] = Field(default_factory=dict)
     score: Score | None = None
 
     def check(self, hypothesis: Hypothesis, data: Mapping[str, Any] | None = None) -> tuple[str, ...]:
