@@ -11,6 +11,7 @@ from scrubbing.errors import (
 )
 from scrubbing.experiment import Case, scrub
 from scrubbing.graph import Graph, Node, bins, per_position, reads, within
+from scrubbing.plan import mean
 from scrubbing.score import Score
 
 __all__ = [
@@ -26,6 +27,7 @@ __all__ = [
     "ScrubbingError",
     "ScrubbingWarning",
     "bins",
+    "mean",
     "per_position",
     "reads",
     "scrub",

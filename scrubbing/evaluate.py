@@ -11,7 +11,7 @@ from torch import Tensor
 
 from scrubbing.dataset import Columns
 from scrubbing.errors import DataError
-from scrubbing.expressions import Assembled, Call, Expression, Leaf
+from scrubbing.expressions import Assembled, Averaged, Call, Expression, Leaf
 from scrubbing.plan import Feature
 from scrubbing.sampling.agreement import Classes, PositionClasses, agreement, agreement_by_position
 from scrubbing.sampling.streams import Sample, Stream
@@ -60,6 +60,11 @@ class Evaluator:
                 raise DataError(f"the feature of {feature.name!r} cannot be used: {error}") from error
         return self._classes[feature]
 
+    def is_floating(self, value: Expression) -> bool:
+        """Whether a value is a tensor of floating-point numbers; found on the first row."""
+        first = self._values([value], lambda stream: np.zeros(1, dtype=np.int64), Live())[0]
+        return isinstance(first, Tensor) and first.is_floating_point()
+
     def _on_dataset(self, root: Expression) -> Any:
         everything = np.arange(self.sample.dataset_rows)
         return self._values([root], lambda stream: everything, Live())[0]
@@ -93,6 +98,24 @@ class Evaluator:
                 return fn(*(values[argument] for argument in arguments))
             case Assembled():
                 return self._assembled(step, rows)
+            case Averaged(_, classes, stream):
+                return self._means(step)[torch.from_numpy(classes.ids[rows(stream)])]
+
+    def _means(self, step: Averaged) -> Tensor:
+        """The mean value of each class, on unmixed rows of the whole dataset."""
+        if step not in self._tables:
+            totals: dict[int, Tensor] = {}
+            for rows in self._pieces():
+                value = self._values([step.value], lambda stream, rows=rows: rows, Live())[0]
+                for c, row in zip(step.classes.ids[rows].tolist(), value, strict=True):
+                    totals[c] = totals[c] + row if c in totals else row
+            sizes = step.classes.sizes.tolist()
+            self._tables[step] = torch.stack([totals[c] / size for c, size in enumerate(sizes)])
+        return self._tables[step]
+
+    def _pieces(self) -> list[np.ndarray]:
+        """The dataset's rows, a few at a time."""
+        return np.array_split(np.arange(self.sample.dataset_rows), max(1, self.sample.dataset_rows // FIRST_CHUNK))
 
     # -- values whose positions come from different rows
 
@@ -121,11 +144,10 @@ class Evaluator:
         Each row of a pass serves all positions and references that drew it, so the table costs one pass over the data.
         """
         if step.value not in self._tables:
-            dataset = np.arange(self.sample.dataset_rows)
             pieces: list[Tensor] = []
-            for rows in np.array_split(dataset, max(1, len(dataset) // FIRST_CHUNK)):
+            for rows in self._pieces():
                 value = self._values([step.value], lambda stream, rows=rows: rows, Live())[0]
-                if value.nbytes // len(rows) * len(dataset) > TABLE_BYTES:
+                if value.nbytes // len(rows) * self.sample.dataset_rows > TABLE_BYTES:
                     return None
                 pieces.append(value.movedim(step.axis, 1))
             self._tables[step.value] = torch.cat(pieces)

@@ -14,7 +14,7 @@ from scrubbing.errors import DataError, GraphError, HypothesisError, nearest
 from scrubbing.evaluate import Evaluator
 from scrubbing.expressions import Expression
 from scrubbing.graph import Graph
-from scrubbing.plan import Planner, Policy, Scrubbed
+from scrubbing.plan import Planner, Policy, Scrubbed, Unclaimed
 from scrubbing.progress import showing_progress
 from scrubbing.sampling.streams import Fixed, References, Sample, draw_references
 from scrubbing.score import Score, make_score
@@ -51,6 +51,8 @@ class Settings(TypedDict, total=False):
     others: str | Rows
     donors: Mapping[str, Any] | None
     exclude_self: bool
+    unclaimed: Unclaimed
+    together: Sequence[Iterable[str]]
     seed: int
     check: bool
     progress: bool | Callable[[int, int], None] | None
@@ -80,6 +82,8 @@ def scrub(
     others: str | Rows = "node",
     donors: Mapping[str, Any] | None = None,
     exclude_self: bool = False,
+    unclaimed: Unclaimed = "resample",
+    together: Sequence[Iterable[str]] = (),
     seed: int = 0,
     check: bool = True,
     progress: bool | Callable[[int, int], None] | None = None,
@@ -95,9 +99,11 @@ def scrub(
     replacement, or the rows given; each is scrubbed `draws` times. `others` says what stands in for unclaimed inputs:
     one donor per visited "node" (the paper), per "reference", per "input", or `others[i]` for the reference in row i.
     `donors` fixes the donor of a node of I for the reference in each row (`[rows]`, or `[rows, positions]`).
-    `exclude_self` keeps a datum from standing in for itself. `check` compares G with the graph that it was rewritten
-    from. `progress` is True, False, None (where a terminal shows it) or a function of (done, total). `cap` bounds the
-    number of streams of donors.
+    `exclude_self` keeps a datum from standing in for itself. `unclaimed` says what stands in for an unclaimed node with
+    a floating-point value: a donor's ("resample"), the mean over rows ("mean", or `mean(by=column)`), "zero", or what a
+    function makes of the donor's. `together` lists groups of nodes of I, read by one parent, that share their donor.
+    `check` compares G with the graph that it was rewritten from. `progress` is True, False, None (where a terminal
+    shows it) or a function of (done, total). `cap` bounds the number of streams of donors.
 
     Raises `ScrubbingError` for whatever is wrong with the hypotheses or the data.
     """
@@ -111,11 +117,13 @@ def scrub(
         others=others if isinstance(others, str) else _fixed_rows("others", others, dataset_rows),
         donors={name: _fixed_rows(f"donors[{name!r}]", r, dataset_rows, axes=2) for name, r in (donors or {}).items()},
         exclude_self=exclude_self,
+        unclaimed=unclaimed,
+        together=tuple(frozenset(group) for group in together),
         cap=cap,
     )
     sample = Sample(chosen, dataset_rows, seed=seed, draws=draws, exclude_self=exclude_self)
     evaluator = Evaluator(columns, sample)
-    planner = Planner(policy, evaluator.classes)
+    planner = Planner(policy, evaluator)
     _check(named, policy, columns, baseline)
     if check:
         _check_rewrites([h.G for h in named.values()], planner, evaluator)
@@ -125,6 +133,8 @@ def scrub(
     settings = {
         "others": others if isinstance(others, str) else "pairing",
         "exclude_self": exclude_self,
+        "unclaimed": unclaimed if isinstance(unclaimed, str) else repr(unclaimed),
+        "together": [sorted(group) for group in policy.together],
         "donors": sorted(policy.donors),
         "references": "all" if references is None else "drawn" if isinstance(references, int) else "given",
     }
@@ -192,10 +202,12 @@ def _check(named: Mapping[Any, Hypothesis], policy: Policy, columns: Columns, ba
         for name in graph:
             if name in columns:
                 raise DataError(f"{name!r} is a node and a column of the data: rename one of them")
-    for name in policy.donors:
+    for name in [*policy.donors, *(name for group in policy.together for name in group)]:
         if not any(name in h.I for h in named.values()):
             known = {n for h in named.values() for n in h.I}
-            raise HypothesisError(f"donors names {name!r}, which no hypothesis claims{nearest(name, known)}")
+            raise HypothesisError(
+                f"donors or together names {name!r}, which no hypothesis claims{nearest(name, known)}"
+            )
         if any(name == h.I.output for h in named.values()):
             raise HypothesisError(f"donors names the output {name!r}, which runs on the reference itself")
 

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from scrubbing.accuracy import Accuracy, Decide, agreement_by_row
 from scrubbing.correspondence import Hypothesis
-from scrubbing.dataset import as_columns
+from scrubbing.dataset import Columns, as_columns
 from scrubbing.errors import DataError, nearest
 
 CHUNK = 1024  # rows in one forward pass
@@ -46,7 +46,6 @@ def explanation_accuracy(
     `interchange` and `scrub`.
     """
     columns, h = as_columns(data), hypothesis
-    h.I[of]  # a wrong name is said before the work
     if against != "model" and against not in columns:
         known = nearest(against, ["model", *columns])
         raise DataError(f'against={against!r} is neither "model" nor a column of the data{known}')
@@ -66,6 +65,7 @@ def in_chunks(rows: np.ndarray) -> Iterator[np.ndarray]:
         yield rows[start : start + CHUNK]
 
 
-def at_rows(columns: Mapping[str, Tensor], rows: np.ndarray) -> dict[str, Tensor]:
+def at_rows(columns: Columns, rows: np.ndarray) -> dict[str, Tensor | np.ndarray]:
     """The data at some rows."""
-    return {name: column[torch.from_numpy(rows).to(column.device)] for name, column in columns.items()}
+    index = torch.from_numpy(rows)
+    return {n: c[index.to(c.device)] if isinstance(c, Tensor) else c[rows] for n, c in columns.items()}

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from scrubbing.graph import Graph
+from scrubbing.sampling.agreement import Classes
 from scrubbing.sampling.streams import Stream
 
 
@@ -44,7 +45,20 @@ class Assembled:
         return ()  # its value is computed by position, in a run of its own
 
 
-Expression = Leaf | Call | Assembled
+@dataclass(frozen=True, eq=False)
+class Averaged:
+    """The mean of a value over the rows that agree with the stream's in `classes` (all rows: one class)."""
+
+    value: "Expression"
+    classes: Classes
+    stream: Stream
+
+    @property
+    def arguments(self) -> "tuple[Expression, ...]":
+        return ()  # its value is computed on the dataset, in a run of its own
+
+
+Expression = Leaf | Call | Assembled | Averaged
 
 
 class Expressions:
@@ -79,3 +93,7 @@ class Expressions:
     def assembled(self, value: Expression, axis: int, positions: int) -> Expression:
         """An expression whose positions come from streams of their own."""
         return self._known.setdefault((id(value), axis), Assembled(value, axis, positions))
+
+    def averaged(self, value: Expression, classes: Classes, stream: Stream) -> Expression:
+        """The mean of a value over an agreement class."""
+        return self._known.setdefault((id(value), classes, stream), Averaged(value, classes, stream))

@@ -103,6 +103,7 @@ def _content(value: Any, inside: tuple[Any, ...]) -> Any:
         data = value.detach().cpu().contiguous().reshape(-1).view(torch.uint8)
         return "tensor", str(value.dtype), tuple(value.shape), _hash(data.numpy().data)
     if isinstance(value, np.ndarray | np.generic) and value.dtype != object:
+        value = np.array(value.tolist()) if value.dtype.kind in "US" else value  # text, without room to spare
         return "array", str(value.dtype), value.shape, _hash(np.ascontiguousarray(value).tobytes())
     if isinstance(value, tuple | list):
         return type(value).__name__, *map(inner, value)

@@ -6,30 +6,50 @@ where each path draws donors of its own.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
+
+import torch
 
 from scrubbing.coarsening import Coarsening
 from scrubbing.correspondence import Hypothesis
 from scrubbing.errors import HypothesisError
 from scrubbing.expressions import Expression, Expressions
-from scrubbing.graph import Graph
-from scrubbing.sampling.agreement import Classes, PositionClasses
+from scrubbing.graph import Graph, Reads
+from scrubbing.sampling.agreement import Classes, PositionClasses, intersection
 from scrubbing.sampling.streams import Drawn, Fixed, References, Stream
 
 Path = tuple[str, ...]
 
 
 @dataclass(frozen=True)
+class mean:
+    """In place of an unclaimed value its mean, over all rows or over those with one value of the column `by`."""
+
+    by: str | None = None
+
+
+Unclaimed = str | mean | Callable[[Any], Any]
+
+
+@dataclass(frozen=True)
 class Policy:
     """What stands in for what a hypothesis leaves open (SEMANTICS: policies).
 
-    `others` is "node", "reference", "input" or a fixed pairing; `donors` fixes the stream of I's nodes by name.
+    `others` is "node", "reference", "input" or a fixed pairing; `donors` fixes the stream of I's nodes by name;
+    `unclaimed` is what a donor's value of an unclaimed node is replaced by; `together` groups nodes of I, read by one
+    parent, that share their donor.
     """
 
     others: str | Fixed = "node"
     donors: Mapping[str, Fixed] = field(default_factory=dict)
     exclude_self: bool = False
+    unclaimed: Unclaimed = "resample"
+    together: tuple[frozenset[str], ...] = ()
     cap: int = 100_000
+
+    def group(self, name: str) -> frozenset[str]:
+        """The nodes of I that share their donor with `name`, itself included."""
+        return next((group for group in self.together if name in group), frozenset([name]))
 
 
 @dataclass(frozen=True)
@@ -42,7 +62,17 @@ class Feature:
     coarsening: Coarsening | None = None
 
 
-Classify = Callable[[Feature], Classes | PositionClasses]
+@runtime_checkable
+class Dataset(Protocol):
+    """What planning has to know of the data."""
+
+    def classes(self, feature: Feature) -> Classes | PositionClasses:
+        """Which rows agree on a feature."""
+        ...
+
+    def is_floating(self, value: Expression) -> bool:
+        """Whether a value is a tensor of floating-point numbers, of which means can be taken."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -66,11 +96,11 @@ class Scrubbed:
 
 
 class Planner:
-    """Turns hypotheses into expressions. `classify` evaluates a feature on the dataset and says which rows agree."""
+    """Turns hypotheses into expressions."""
 
-    def __init__(self, policy: Policy, classify: Classify) -> None:
+    def __init__(self, policy: Policy, dataset: Dataset) -> None:
         self.policy = policy
-        self.classify = classify
+        self.dataset = dataset
         self.expressions = Expressions()
 
     def plain(self, graph: Graph, stream: Stream) -> Expression:
@@ -92,7 +122,7 @@ class Planner:
         """Which rows agree on a node of I."""
         I = hypothesis.I
         value = self.expressions.forward(I, name, dict.fromkeys(I.columns, References()))
-        return self.classify(Feature(name, value, I[name].per_position, I[name].coarsening))
+        return self.dataset.classes(Feature(name, value, I[name].per_position, I[name].coarsening))
 
 
 @dataclass
@@ -123,13 +153,33 @@ class _Walk:
             return self._claimed(claimed[p], (*path, claimed[p]), x)
         if p not in self.h.G:
             return self.planner.expressions.leaf(p, x if p in self.h.read_columns(name) else self._other(path, p, x))
-        passed = self.h.passed_columns(name)
+        passed = self.h.passed_columns(name) & self.h.G.upstream_columns[p]
+        if not passed and self.planner.policy.unclaimed != "resample":
+            return self._stand_in(path, p, x)
         streams = {c: x if c in passed else self._other(path, p, x) for c in self.h.G.upstream_columns[p]}
         return self.planner.expressions.forward(self.h.G, p, streams)
 
+    def _stand_in(self, path: Path, p: str, x: Stream) -> Expression:
+        """What stands in for an unclaimed node other than a donor's value, if that is a number."""
+        expressions, unclaimed = self.planner.expressions, self.planner.policy.unclaimed
+        columns = self.h.G.upstream_columns[p]
+        donated = expressions.forward(self.h.G, p, {c: self._other(path, p, x) for c in columns})
+        if not self.planner.dataset.is_floating(donated):
+            return donated
+        if callable(unclaimed):
+            return expressions.call(unclaimed, (donated,))
+        if unclaimed == "zero":
+            return expressions.call(torch.zeros_like, (donated,))
+        by = unclaimed.by if isinstance(unclaimed, mean) else None
+        grouping = expressions.leaf(by, References()) if by else expressions.call(Reads(), ())
+        classes = self.planner.dataset.classes(Feature(by or "everything", grouping, per_position=False))
+        assert isinstance(classes, Classes)  # for the type checker: only claims per position have others
+        unmixed = expressions.forward(self.h.G, p, dict.fromkeys(columns, References()))
+        return expressions.averaged(unmixed, classes, x)
+
     def _claimed(self, name: str, path: Path, parent: Stream) -> Expression:
         node, image = self.h.I[name], self.h.G[self.h.image(name)]
-        classes = self.planner.classes(self.h, name)
+        classes = self._agreement(name)
         donor = self._donor(name, path, parent, classes)
         self.visits.append(Visit("/".join(path), parent, donor, classes))
         self.streams["/".join(path)] = donor
@@ -156,7 +206,22 @@ class _Walk:
         if node.per_position and parent.positions is not None:
             raise HypothesisError(f"{name!r} is claimed per position below another claim per position; claim it whole")
         positions = len(classes.at) if isinstance(classes, PositionClasses) else parent.positions
-        return Drawn(path, parent, classes, positions)
+        # Nodes that share their donor share its key, so that they are one stream.
+        key = (*path[:-1], "+".join(sorted(self.planner.policy.group(name))))
+        return Drawn(key, parent, classes, positions)
+
+    def _agreement(self, name: str) -> Classes | PositionClasses:
+        """Which rows may stand in: those that agree on the node, and on all nodes that share its donor."""
+        members = sorted(self.planner.policy.group(name) & self.h.I.keys())
+        if len(members) == 1:
+            return self.planner.classes(self.h, name)
+        readers = {self.h.I.readers(member) for member in members}
+        if len(readers) > 1 or any(self.h.I[member].per_position for member in members):
+            raise HypothesisError(
+                f"together names {', '.join(members)}, which must be whole claims read by the same node of I"
+            )
+        partitions = [self.planner.classes(self.h, member) for member in members]
+        return intersection([part for part in partitions if isinstance(part, Classes)])
 
     def _passes_only_what_agrees(self, name: str) -> bool:
         """Whether every agreeing donor passes on the same as the parent's own datum, which may then stand for itself.

@@ -63,6 +63,13 @@ def test_a_row_of_many_entries_counts_by_the_share_that_agrees():
     assert accuracy.wrong.tolist() == [1]
 
 
+def test_text_is_compared_as_it_is():
+    G = Graph(a=lambda x: x, loss=lambda a, y: a - y)
+    h = Hypothesis(G, Graph(a=lambda word: word, loss=reads("a", "y")), columns=("word", "said"))
+    data = {"x": [0, 1], "y": [0, 0], "word": ["to", "a"], "said": ["to", "the"]}
+    assert explanation_accuracy(h, data, of="a", against="said").by_row.tolist() == [1, 0]
+
+
 def test_numbers_may_agree_within_a_tolerance():
     assert explanation_accuracy(OR, DATA, of="A", tolerance=0.1).share == 1
     assert explanation_accuracy(OR, DATA, of="A", tolerance=1e-4).share == 0.8  # the digits 3 and 4 are less clear

@@ -2,6 +2,7 @@
 
 import functools
 
+import numpy as np
 import pytest
 import torch
 
@@ -94,6 +95,7 @@ def test_different_content_has_different_fingerprints(a, b):
 
 
 def test_equal_content_has_equal_fingerprints():
+    assert digest(np.array(["a", "b"])) == digest(np.array(["a", "b", "long"])[:2])
     assert digest(torch.arange(6).view(2, 3).T) == digest(torch.arange(6).view(2, 3).T.contiguous())
     assert digest({"a": 1, "b": {2, 3}}) == digest({"b": {3, 2}, "a": 1})
 

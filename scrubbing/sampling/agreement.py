@@ -1,5 +1,6 @@
 """Which rows agree: a feature's values cut the dataset into classes, and a donor is drawn from a row's own class."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from hashlib import blake2b
@@ -102,6 +103,12 @@ class PositionClasses:
             classes.draw(rows[:, p], uniforms[:, p], exclude_self=exclude_self) for p, classes in enumerate(self.at)
         ]
         return np.stack(columns, axis=1)
+
+
+def intersection(partitions: Sequence[Classes]) -> Classes:
+    """Rows agree if they agree in every partition."""
+    ids = np.stack([partition.ids for partition in partitions], axis=1)
+    return agreement(ids, len(ids))
 
 
 def agreement(value: Any, rows: int, coarsening: Coarsening | None = None) -> Classes:
