@@ -46,6 +46,7 @@ def explanation_accuracy(
     `interchange` and `scrub`.
     """
     columns, h = as_columns(data), hypothesis
+    _ = h.I[of]  # a wrong name is said before the work
     if against != "model" and against not in columns:
         known = nearest(against, ["model", *columns])
         raise DataError(f'against={against!r} is neither "model" nor a column of the data{known}')

@@ -116,7 +116,8 @@ def interchange(
 
 def _replaced(h: Hypothesis, node: str, of: str) -> list[str]:
     """The nodes of I that run where `node` runs."""
-    if h.I[node] is h.I[of] or h.image(node) == h.image(of):  # a wrong name is said here
+    _ = h.I[node], h.I[of]  # a wrong name is said before the work
+    if h.image(node) == h.image(of):
         raise HypothesisError(
             f"the value of {node!r} is both replaced and compared, so both sides would be the donor's; "
             f"compare further on with of=..., or use explanation_accuracy"

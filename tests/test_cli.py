@@ -93,7 +93,7 @@ def test_a_model_folder_scores_as_in_python(name, norm, results, tmp_path):
     made = save(build(name, norm=norm, rows=ROWS), tmp_path / "model")
     found = results("--model", made, "--dtype", "float64")
     scores = suite(made, dtype=torch.float64).score()
-    assert found["original"], found["baseline"] == next((s.original, s.baseline) for s in scores.values())
+    assert (found["original"], found["baseline"]) == next((s.original, s.baseline) for s in scores.values())
     expected = [
         {
             "name": rung,

@@ -65,7 +65,7 @@ def test_a_row_of_many_entries_counts_by_the_share_that_agrees():
 
 def test_text_is_compared_as_it_is():
     G = Graph(a=lambda x: x, loss=lambda a, y: a - y)
-    h = Hypothesis(G, Graph(a=lambda word: word, loss=reads("a", "y")), columns=("word", "said"))
+    h = Hypothesis(G, Graph(a=lambda word, x: word, loss=reads("a", "y")), columns=("word", "said"))
     data = {"x": [0, 1], "y": [0, 0], "word": ["to", "a"], "said": ["to", "the"]}
     assert explanation_accuracy(h, data, of="a", against="said").by_row.tolist() == [1, 0]
 

@@ -225,7 +225,7 @@ def measure(run: Run, held_out: Int[Tensor, "row position_plus_1"], recipe: Reci
     """A point of the training curve: the held-out loss, and the loss on each half of repeated random tokens."""
     first, second = halves(run, recipe, begin)
     return {
-        "step": run.step,
+        "step": float(run.step),
         "held_out": row_losses(run.parameters, held_out, recipe).mean().item(),
         "random": first,
         "repeated": second,
