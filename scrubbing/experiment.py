@@ -1,27 +1,26 @@
 """Score hypotheses: what `scrub` does, from the user's arguments to the scores."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, TypedDict, Unpack, overload
 
 import numpy as np
 import torch
-from torch import Tensor
+from jaxtyping import Float
 
+from scrubbing.arguments import Baseline, Rows, baseline_of, by_name, check_names, choose_references, fixed_rows
 from scrubbing.correspondence import Hypothesis
-from scrubbing.dataset import Columns, as_columns
-from scrubbing.errors import DataError, GraphError, HypothesisError, nearest
+from scrubbing.dataset import as_columns
+from scrubbing.errors import DataError, GraphError
 from scrubbing.evaluate import Evaluator
+from scrubbing.exact import exact_losses, exact_two_level_variance
 from scrubbing.expressions import Expression
 from scrubbing.graph import Graph
 from scrubbing.plan import Planner, Policy, Scrubbed, Unclaimed
-from scrubbing.progress import showing_progress
-from scrubbing.sampling.streams import Fixed, References, Sample, draw_references
-from scrubbing.score import Score, make_score
+from scrubbing.progress import Advance, showing_progress
+from scrubbing.sampling.streams import References, Sample
+from scrubbing.score import Estimate, Score, by_draw, make_score, sampled_estimate
 from scrubbing.vacuity import vacuity
-
-Baseline = Graph | Hypothesis
-Rows = int | Sequence[int] | np.ndarray | Tensor
 
 CHECKED_ROWS = 4
 CHECK_TOLERANCE = 1e-3  # relative to the largest loss: far above float32's rounding, far below a wrong sign
@@ -54,6 +53,7 @@ class Settings(TypedDict, total=False):
     unclaimed: Unclaimed
     together: Sequence[Iterable[str]]
     seed: int
+    exact: bool
     check: bool
     progress: bool | Callable[[int, int], None] | None
     cap: int
@@ -85,6 +85,7 @@ def scrub(
     unclaimed: Unclaimed = "resample",
     together: Sequence[Iterable[str]] = (),
     seed: int = 0,
+    exact: bool = False,
     check: bool = True,
     progress: bool | Callable[[int, int], None] | None = None,
     cap: int = 100_000,
@@ -102,20 +103,21 @@ def scrub(
     `exclude_self` keeps a datum from standing in for itself. `unclaimed` says what stands in for an unclaimed node with
     a floating-point value: a donor's ("resample"), the mean over rows ("mean", or `mean(by=column)`), "zero", or what a
     function makes of the donor's. `together` lists groups of nodes of I, read by one parent, that share their donor.
+    `exact` gives the expectation over all draws of donors in place of a sample of them, where that can be worked out.
     `check` compares G with the graph that it was rewritten from. `progress` is True, False, None (where a terminal
     shows it) or a function of (done, total). `cap` bounds the number of streams of donors.
 
     Raises `ScrubbingError` for whatever is wrong with the hypotheses or the data.
     """
-    named = _named(hypotheses)
+    named = by_name(hypotheses)
     columns = as_columns(data)
     if draws < 1:
         raise DataError(f"draws={draws}, but at least one draw is needed")
     dataset_rows = len(next(iter(columns.values())))
-    chosen = _references(references, dataset_rows, seed)
+    chosen = choose_references(references, dataset_rows, seed)
     policy = Policy(
-        others=others if isinstance(others, str) else _fixed_rows("others", others, dataset_rows),
-        donors={name: _fixed_rows(f"donors[{name!r}]", r, dataset_rows, axes=2) for name, r in (donors or {}).items()},
+        others=others if isinstance(others, str) else fixed_rows("others", others, dataset_rows),
+        donors={name: fixed_rows(f"donors[{name!r}]", r, dataset_rows, axes=2) for name, r in (donors or {}).items()},
         exclude_self=exclude_self,
         unclaimed=unclaimed,
         together=tuple(frozenset(group) for group in together),
@@ -124,92 +126,30 @@ def scrub(
     sample = Sample(chosen, dataset_rows, seed=seed, draws=draws, exclude_self=exclude_self)
     evaluator = Evaluator(columns, sample)
     planner = Planner(policy, evaluator)
-    _check(named, policy, columns, baseline)
+    check_names(named, policy, columns, baseline)
     if check:
         _check_rewrites([h.G for h in named.values()], planner, evaluator)
-    jobs = [_job(planner, h, baseline) for h in named.values()]
-    with showing_progress(progress, len(sample)) as advance:
-        losses = evaluator.losses([root for job in jobs for root in job.roots], advance)
     settings = {
         "others": others if isinstance(others, str) else "pairing",
         "exclude_self": exclude_self,
         "unclaimed": unclaimed if isinstance(unclaimed, str) else repr(unclaimed),
         "together": [sorted(group) for group in policy.together],
         "donors": sorted(policy.donors),
+        "exact": exact,
         "references": "all" if references is None else "drawn" if isinstance(references, int) else "given",
     }
+    jobs = [_job(planner, h, baseline) for h in named.values()]
+    work = _exact_outcomes if exact else _sampled_outcomes
+    with showing_progress(
+        progress, len(jobs) if exact else len(sample), unit="hypotheses" if exact else "references"
+    ) as advance:
+        outcomes = list(work(jobs, evaluator, policy, advance))
     scores = [
-        _score(name, job, losses[3 * i : 3 * i + 3], sample, settings)
-        for i, (name, job) in enumerate(zip(named, jobs, strict=True))
+        _score(name, job, outcome, sample, settings) for (name, job, outcome) in zip(named, jobs, outcomes, strict=True)
     ]
     if isinstance(hypotheses, Hypothesis):
         return scores[0]
     return dict(zip(named, scores, strict=True)) if isinstance(hypotheses, Mapping) else scores
-
-
-# -- arguments
-
-
-def _named(hypotheses: Hypothesis | Sequence[Hypothesis] | Mapping[str, Hypothesis]) -> dict[Any, Hypothesis]:
-    """Hypotheses by the key that their answer goes by: a name, or a place in the list."""
-    if isinstance(hypotheses, Hypothesis):
-        hypotheses = [hypotheses]
-    named = dict(hypotheses) if isinstance(hypotheses, Mapping) else dict(enumerate(hypotheses))
-    for key, h in named.items():
-        if not isinstance(h, Hypothesis):
-            raise HypothesisError(f"{key!r} is {type(h).__name__}, not a Hypothesis; write Hypothesis(G, I)")
-    return named
-
-
-def _references(references: Rows | None, dataset_rows: int, seed: int) -> np.ndarray:
-    if references is None:
-        return np.arange(dataset_rows)
-    if isinstance(references, int):
-        if references < 1:
-            raise DataError(f"references={references}, but at least one reference is needed")
-        return draw_references(np.arange(dataset_rows), references, seed)
-    return _row_numbers("references", references, dataset_rows)
-
-
-def _fixed_rows(name: str, rows: Any, dataset_rows: int, *, axes: int = 1) -> Fixed:
-    array = _row_numbers(name, rows, dataset_rows, axes=axes)
-    if len(array) != dataset_rows:
-        raise DataError(f"{name} holds {len(array)} rows, but must name one for each of the {dataset_rows} rows")
-    return Fixed(array)
-
-
-def _row_numbers(name: str, rows: Any, dataset_rows: int, *, axes: int = 1) -> np.ndarray:
-    array = np.asarray(rows)
-    if array.dtype.kind not in "iu" or not 1 <= array.ndim <= axes or not array.size:
-        raise DataError(f"{name} must be row numbers (integers), and is of type {array.dtype}, shape {array.shape}")
-    wrong = array[(array < 0) | (array >= dataset_rows)]
-    if wrong.size:
-        raise DataError(f"{name} names row {wrong[0]}, but the data have the rows 0 to {dataset_rows - 1}")
-    return array.astype(np.int64)
-
-
-def _check(named: Mapping[Any, Hypothesis], policy: Policy, columns: Columns, baseline: Baseline) -> None:
-    """Raise for settings that name what the hypotheses or the data do not have."""
-    if isinstance(policy.others, str) and policy.others not in ("node", "reference", "input"):
-        raise HypothesisError(
-            f'others={policy.others!r} is no policy; choose "node", "reference", "input" or a tensor of row numbers'
-        )
-    everything = [*named.values(), *(_baseline_of(h, baseline) for h in named.values())]
-    for graph in dict.fromkeys(graph for h in everything for graph in (h.G, h.I)):
-        for column in graph.columns:
-            if column not in columns:
-                raise DataError(f"the data have no column {column!r}{nearest(column, columns)}")
-        for name in graph:
-            if name in columns:
-                raise DataError(f"{name!r} is a node and a column of the data: rename one of them")
-    for name in [*policy.donors, *(name for group in policy.together for name in group)]:
-        if not any(name in h.I for h in named.values()):
-            known = {n for h in named.values() for n in h.I}
-            raise HypothesisError(
-                f"donors or together names {name!r}, which no hypothesis claims{nearest(name, known)}"
-            )
-        if any(name == h.I.output for h in named.values()):
-            raise HypothesisError(f"donors names the output {name!r}, which runs on the reference itself")
 
 
 def _check_rewrites(graphs: Iterable[Graph], planner: Planner, evaluator: Evaluator) -> None:
@@ -231,37 +171,76 @@ def _check_rewrites(graphs: Iterable[Graph], planner: Planner, evaluator: Evalua
 
 @dataclass(frozen=True)
 class _Job:
-    """One hypothesis as expressions."""
+    """One hypothesis and its baseline, as they are and as expressions."""
 
+    hypothesis: Hypothesis
+    baseline: Hypothesis
     original: Expression
-    baseline: Expression
+    baseline_output: Expression
     scrubbed: Scrubbed
 
-    @property
-    def roots(self) -> tuple[Expression, Expression, Expression]:
-        return self.original, self.baseline, self.scrubbed.output
 
+@dataclass(frozen=True)
+class _Outcome:
+    """What a job came to: the losses of its references, by the network, by the baseline and scrubbed."""
 
-def _baseline_of(h: Hypothesis, baseline: Baseline) -> Hypothesis:
-    return replace(h, I=baseline, c={}) if isinstance(baseline, Graph) else baseline
+    original: Float[np.ndarray, " reference"]
+    baseline: Estimate
+    scrubbed: Estimate
+    precision: float
 
 
 def _job(planner: Planner, h: Hypothesis, baseline: Baseline) -> _Job:
-    unexplained = planner.scrubbed(_baseline_of(h, baseline)).output
-    return _Job(planner.plain(h.G.origin, References()), unexplained, planner.scrubbed(h))
+    unexplained = baseline_of(h, baseline)
+    original = planner.plain(h.G.origin, References())
+    return _Job(h, unexplained, original, planner.scrubbed(unexplained).output, planner.scrubbed(h))
 
 
-def _score(name: Any, job: _Job, losses: Sequence[Tensor], sample: Sample, settings: dict[str, Any]) -> Score:
-    original, baseline, scrubbed = (loss.double().numpy().reshape(-1, sample.draws) for loss in losses)
+def _sampled_outcomes(
+    jobs: Sequence[_Job], evaluator: Evaluator, policy: Policy, advance: Advance
+) -> Iterator[_Outcome]:
+    """Losses by sampled donors, of all jobs in one pass over the references."""
+    roots = [root for job in jobs for root in (job.original, job.baseline_output, job.scrubbed.output)]
+    losses = evaluator.losses(roots, advance)
+    for i in range(0, len(losses), 3):
+        original, baseline, scrubbed = (by_draw(loss, evaluator.sample.draws) for loss in losses[i : i + 3])
+        first = original[:, 0]
+        precision = torch.finfo(losses[i].dtype).eps
+        yield _Outcome(first, sampled_estimate(baseline, first), sampled_estimate(scrubbed, first), precision)
+
+
+def _exact_outcomes(jobs: Sequence[_Job], evaluator: Evaluator, policy: Policy, advance: Advance) -> Iterator[_Outcome]:
+    """Expected losses over all draws of donors; hypotheses that are equal are worked out once."""
+    one_draw = Evaluator(evaluator.columns, replace(evaluator.sample, draws=1))
+    known: dict[Expression, Estimate] = {}
+
+    def estimate(h: Hypothesis, output: Expression, original: Float[np.ndarray, " reference"]) -> Estimate:
+        if output not in known:
+            found = exact_losses(h, evaluator.columns, evaluator.sample.references, policy)
+            between, within = exact_two_level_variance(found)
+            known[output] = Estimate(found.mean, found.mean_absolute_change(original), between, within)
+        return known[output]
+
+    for done, job in enumerate(jobs, start=1):
+        (loss,) = one_draw.losses([job.original])
+        original = loss.double().numpy()
+        baseline = estimate(job.baseline, job.baseline_output, original)
+        scrubbed = estimate(job.hypothesis, job.scrubbed.output, original)
+        advance(done)
+        yield _Outcome(original, baseline, scrubbed, torch.finfo(loss.dtype).eps)
+
+
+def _score(name: Any, job: _Job, outcome: _Outcome, sample: Sample, settings: dict[str, Any]) -> Score:
     return make_score(
         name=name if isinstance(name, str) else None,
         rows=sample.references,
-        original=original[:, 0],
-        baseline=baseline,
-        scrubbed=scrubbed,
-        precision=torch.finfo(losses[0].dtype).eps,
+        original=outcome.original,
+        baseline=outcome.baseline,
+        scrubbed=outcome.scrubbed,
+        precision=outcome.precision,
+        draws=sample.draws,
         seed=sample.seed,
         settings=settings,
         vacuity=vacuity(job.scrubbed, sample),
-        donors={path: sample.rows(stream) for path, stream in job.scrubbed.streams.items()},
+        donors={} if settings["exact"] else {path: sample.rows(s) for path, s in job.scrubbed.streams.items()},
     )

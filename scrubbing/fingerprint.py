@@ -39,14 +39,15 @@ def source(fn: Any) -> str | None:
     """The source of a function, or of the class of a callable object, without comments, docstrings and layout.
 
     None where there is none: for what is built in or was typed in at a prompt.
-
-    >>> source(lambda x:   x>3) in ("lambda x: x > 3", None)
-    True
     """
+    if not isinstance(fn, FunctionType | type):
+        return _source(fn.__func__ if isinstance(fn, MethodType) else type(fn))
+    return _source(inspect.unwrap(fn))
+
+
+@functools.lru_cache(maxsize=1024)
+def _source(named: Any) -> str | None:
     try:
-        if not isinstance(fn, FunctionType | type):
-            return source(fn.__func__ if isinstance(fn, MethodType) else type(fn))
-        named = inspect.unwrap(fn)
         if named.__name__ == "<lambda>":
             return _lambda_source(named)
         return _without_docstrings(ast.parse(textwrap.dedent(inspect.getsource(named))))

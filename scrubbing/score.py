@@ -1,13 +1,16 @@
 """What comes back from a test: how much of the loss survived, how sure that is, and what it was measured on."""
 
+import math
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from jaxtyping import Float, Int
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr
+from torch import Tensor
 
 from scrubbing.errors import DataError
-from scrubbing.statistics import fieller, mean_interval, significantly_positive
+from scrubbing.statistics import fieller, mean_interval, significantly_positive, two_level_variance
 from scrubbing.vacuity import Vacuity
 
 if TYPE_CHECKING:
@@ -34,6 +37,33 @@ class Reading(BaseModel):
     interval: tuple[float, float] | None
 
 
+@dataclass(frozen=True)
+class Estimate:
+    """Scrubbed losses of the references: expected over draws of donors, or averaged over a sample of them.
+
+    `change` is the mean absolute difference of a reference's scrubbed and original loss. The mean over n references of
+    R draws each has variance between/n + within/(nR); `within` is NaN where there is a single draw to tell from.
+    """
+
+    loss: Float[np.ndarray, " reference"]
+    change: Float[np.ndarray, " reference"]
+    between: float
+    within: float
+
+
+def by_draw(loss: Tensor, draws: int) -> Float[np.ndarray, "reference draw"]:
+    """Losses in the order of a sample's draws, a row for each reference."""
+    return loss.double().numpy().reshape(-1, draws)
+
+
+def sampled_estimate(
+    losses: Float[np.ndarray, "reference draw"], original: Float[np.ndarray, " reference"]
+) -> Estimate:
+    """The estimate of a sample."""
+    change = np.abs(losses - original[:, None]).mean(axis=1)
+    return Estimate(losses.mean(axis=1), change, *two_level_variance(losses))
+
+
 class Score(BaseModel):
     """How much of a network's loss survives a hypothesis.
 
@@ -41,6 +71,8 @@ class Score(BaseModel):
     both are None where the baseline's loss equals the original's, and the interval alone where the two do not differ
     significantly. Losses are means over references, in the unit of the network's own loss. `readings` has the mean loss
     ("loss") and the mean absolute change of each reference's loss ("absolute_change"), in which nothing cancels.
+    The mean scrubbed loss of n references has variance `variance_between`/n + `variance_within`/(n draws); None where
+    they cannot be told (one reference, or the sampled donors of a single draw).
     """
 
     model_config = ConfigDict(frozen=True)
@@ -56,6 +88,8 @@ class Score(BaseModel):
     seed: int
     settings: dict[str, Any]
     readings: dict[str, Reading] = Field(repr=False)
+    variance_between: float | None = Field(repr=False)
+    variance_within: float | None = Field(repr=False)
     vacuity: Vacuity = Field(repr=False)
     by_reference: Losses = Field(repr=False)
     _donors: dict[str, Int[np.ndarray, "draw *position"]] = PrivateAttr(default_factory=dict)
@@ -143,16 +177,17 @@ def make_score(
     name: str | None,
     rows: Int[np.ndarray, "reference"],
     original: Float[np.ndarray, "reference"],
-    baseline: Float[np.ndarray, "reference draw"],
-    scrubbed: Float[np.ndarray, "reference draw"],
+    baseline: Estimate,
+    scrubbed: Estimate,
     precision: float,
+    draws: int,
     seed: int,
     settings: dict[str, Any],
     vacuity: Vacuity,
     donors: dict[str, np.ndarray],
 ) -> Score:
     """A score from per-reference losses; `precision` is the machine epsilon that they were computed with."""
-    S, B = scrubbed.mean(axis=1), baseline.mean(axis=1)
+    S, B = scrubbed.loss, baseline.loss
     gap = float(np.mean(B - original))
     # Rounding errors of a forward pass are a few hundred epsilon; a gap below eps^(3/4) cannot be told from none.
     nothing_to_recover = abs(gap) <= precision**0.75 * float(np.mean(np.abs(original)) + np.mean(np.abs(B)))
@@ -164,10 +199,12 @@ def make_score(
         baseline=float(B.mean()),
         scrubbed=float(S.mean()),
         references=len(rows),
-        draws=scrubbed.shape[1],
+        draws=draws,
         seed=seed,
         settings=settings,
-        readings={"loss": _reading(S), "absolute_change": _reading(np.abs(scrubbed - original[:, None]).mean(axis=1))},
+        readings={"loss": _reading(S), "absolute_change": _reading(scrubbed.change)},
+        variance_between=None if math.isnan(scrubbed.between) else scrubbed.between,
+        variance_within=None if math.isnan(scrubbed.within) else scrubbed.within,
         vacuity=vacuity,
         by_reference=Losses(
             reference=tuple(rows.tolist()),

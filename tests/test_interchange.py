@@ -81,6 +81,16 @@ def test_an_interchange_that_changes_nothing_is_no_evidence():
     assert str(result).endswith("2 pairs, none of which changes what the explanation says: nothing was tested")
 
 
+def test_a_donor_moves_the_explanation_if_it_changes_what_the_reference_gave():
+    both, second, neither = 990, 90, 0  # rows 9 9 0, 0 9 0 and 0 0 0
+    pairs = [[both, neither], [second, neither], [neither, both]]
+    assert interchange(OR, DATA, node="A", of="D", pairs=pairs, decide=above_half).moved.tolist() == [
+        False,
+        False,
+        True,
+    ]
+
+
 def test_a_result_prints_the_share_and_how_much_of_it_is_evidence():
     assert str(interchange(OR, DATA, node="A", of="D", pairs=EVERY, decide=above_half)) == (
         "interchange of A at D: 100.0% agree [100.0, 100.0]   "

@@ -6,11 +6,17 @@ import numpy as np
 import pytest
 
 from scrubbing import DataError, Graph, Hypothesis, Score, reads, scrub
-from scrubbing.score import make_score
+from scrubbing.score import make_score, sampled_estimate
 from scrubbing.vacuity import Vacuity
 
 EPSILON = float(np.finfo(np.float64).eps)
 ORIGINAL, BASELINE = np.array([1.0, 2.0, 3.0, 2.0]), np.array([5.0, 6.0, 6.0, 7.0])
+
+
+def estimate(losses, original):
+    """What one draw for each reference tells."""
+    losses = np.array(losses, dtype=float).reshape(len(original), -1)
+    return sampled_estimate(losses, np.array(original, dtype=float))
 
 
 def score(scrubbed, *, original=ORIGINAL, baseline=BASELINE, rows=(0, 1, 2, 3), seed=0, precision=EPSILON):
@@ -19,9 +25,10 @@ def score(scrubbed, *, original=ORIGINAL, baseline=BASELINE, rows=(0, 1, 2, 3), 
         name=None,
         rows=np.array(rows),
         original=np.array(original, dtype=float),
-        baseline=np.array(baseline, dtype=float)[:, None],
-        scrubbed=np.array(scrubbed, dtype=float)[:, None],
+        baseline=estimate(baseline, original),
+        scrubbed=estimate(scrubbed, original),
         precision=precision,
+        draws=1,
         seed=seed,
         settings={"others": "node"},
         vacuity=Vacuity(nodes=(), bits=1.0),
@@ -69,9 +76,10 @@ def test_the_percentage_is_a_ratio_of_means_over_references_and_draws():
         name="halved",
         rows=np.array([0, 1]),
         original=np.array([0.0, 1.0]),
-        baseline=np.array([[8.0, 10.0], [3.0, 1.0]]),
-        scrubbed=np.array([[6.0, 4.0], [1.0, 2.0]]),
+        baseline=estimate([[8.0, 10.0], [3.0, 1.0]], [0.0, 1.0]),
+        scrubbed=estimate([[6.0, 4.0], [1.0, 2.0]], [0.0, 1.0]),
         precision=EPSILON,
+        draws=2,
         seed=0,
         settings={},
         vacuity=Vacuity(nodes=(), bits=1.0),

@@ -32,7 +32,9 @@ from scrubbing import DataError
 from scrubbing.lens import Transformer, TransformerConfig, transformer
 
 TINY = Recipe(steps=6, batch=2, n_heads=2, d_model=32, d_head=8, d_vocab=300, n_ctx=24, warmup=2, shortest_repeated=4)
-TEXT = "def add(a, b):\n    return a + b\n\n\nclass Pair:\n    def __init__(self, a, b):\n        self.a, self.b = a, b\n"
+TEXT = (
+    "def add(a, b):\n    return a + b\n\n\nclass Pair:\n    def __init__(self, a, b):\n        self.a, self.b = a, b\n"
+)
 
 
 @pytest.fixture

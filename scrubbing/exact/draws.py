@@ -11,8 +11,8 @@ from torch import Tensor
 from scrubbing.correspondence import Hypothesis
 from scrubbing.errors import HypothesisError
 from scrubbing.evaluate import Evaluator
-from scrubbing.plan import Planner, Policy
-from scrubbing.sampling.agreement import Classes, PositionClasses
+from scrubbing.plan import Planner, Policy, mean
+from scrubbing.sampling.agreement import Classes, PositionClasses, intersection
 from scrubbing.sampling.laws import Donors, Links, joint, representatives
 from scrubbing.sampling.streams import Fixed, Sample
 from scrubbing.sampling.values import distinct
@@ -116,7 +116,7 @@ class Draw:
     """
 
     inputs: tuple[str, ...]  # of the image, which the donor decides
-    child: str | None  # the node of I that runs on it; None: an ordinary forward pass
+    children: tuple[str, ...]  # the nodes of I that run on it, one for each input; none: an ordinary forward pass
     position: int | None  # where only one position of the input is decided
     alike: Int[np.ndarray, " row"]  # one row for all that make no difference as the donor
     own_part: Int[np.ndarray, " row"]  # one row for all own datums that pass on the same columns beside the donor
@@ -148,7 +148,7 @@ class Describer:
     @cached_property
     def planner(self) -> Planner:
         """It knows which rows agree."""
-        return Planner(self.policy, Evaluator(self.data.columns, Sample(np.arange(1), self.data.rows)).classes)
+        return Planner(self.policy, Evaluator(self.data.columns, Sample(np.arange(1), self.data.rows)))
 
     def describe(self, name: str) -> Description:
         """A node whose children were described before."""
@@ -161,24 +161,32 @@ class Describer:
         return self.known[name]
 
     def _claimed(self, name: str) -> Iterator[Draw]:
+        sharing: dict[frozenset[str], list[tuple[str, str]]] = {}
         for p, child in self.h.claimed_inputs(name).items():
             if self.h.G.upstream_columns[p]:
-                for position, source in self._sources(child):
-                    yield self._draw((p,), source, self.known[child].own, child=child, position=position)
+                alone = child in self.policy.donors or self._passes_only_what_agrees(child)
+                group = frozenset([child]) if alone else self.policy.group(child)
+                sharing.setdefault(group, []).append((p, child))
+        for members in sharing.values():
+            inputs, children = zip(*members, strict=True)
+            alike = representatives(joint([self.known[child].own for child in children], self.data.rows))
+            for position, source in self._sources(children[0]):
+                yield self._draw(inputs, source, alike, children=children, position=position)
 
     def _unclaimed(self, name: str) -> Iterator[Draw]:
         source = self.data.everything if self.contexts.other is None else self.contexts.other
+        grouping = self.policy.unclaimed.by if isinstance(self.policy.unclaimed, mean) else None
         for inputs in open_inputs(self.h, name, apart=self.policy.others == "input"):
             alike = representatives(self.data.numbers(open_columns(self.h, name, inputs)))
             passed = self.h.passed_columns(name) & upstream_of(self.h, inputs)
-            yield self._draw(inputs, source, alike, passed=passed)
+            yield self._draw(inputs, source, alike, passed=passed | {grouping} if grouping else passed)
 
     def _sources(self, child: str) -> list[tuple[int | None, Classes | Rows | None]]:
         """Where a child's donor comes from, by position if it is claimed so: classes, given rows, or neither."""
-        node, given = self.h.I[child], self.policy.donors.get(child)
-        if given is None and node.is_reads and not node.per_position and not self.policy.exclude_self:
-            return [(None, None)]  # every agreeing donor passes on the same as the parent's own datum
-        source = self.planner.classes(self.h, child) if given is None else given.rows[self.contexts.row]
+        given = self.policy.donors.get(child)
+        if given is None and self._passes_only_what_agrees(child):
+            return [(None, None)]
+        source = self._agreement(child) if given is None else given.rows[self.contexts.row]
         if isinstance(source, PositionClasses):
             by_position = list(source.at)
         elif isinstance(source, np.ndarray) and source.ndim == 2:
@@ -187,6 +195,23 @@ class Describer:
             return [(None, source)]
         self._refuse_illegal_positions(child)
         return list(enumerate(by_position))
+
+    def _passes_only_what_agrees(self, child: str) -> bool:
+        """Whether every agreeing donor passes on the same as the parent's own datum, which then stands for itself."""
+        return self.h.I[child].claims_inputs_alone and not self.policy.exclude_self
+
+    def _agreement(self, child: str) -> Classes | PositionClasses:
+        """Which rows may stand in: those that agree on the child, and on all nodes that share its donor."""
+        members = sorted(self.policy.group(child) & self.h.I.keys())
+        partitions = [self.planner.classes(self.h, member) for member in members]
+        whole = [part for part in partitions if isinstance(part, Classes)]
+        if len(members) == 1:
+            return partitions[0]
+        if len(whole) < len(members) or len({self.h.I.readers(member) for member in members}) > 1:
+            raise HypothesisError(
+                f"together names {', '.join(members)}, which must be whole claims read by the same node of I"
+            )
+        return intersection(whole)
 
     def _refuse_illegal_positions(self, child: str) -> None:
         image = self.h.image(child)
@@ -214,12 +239,12 @@ class Describer:
         source: Classes | Rows | None,
         alike: Int[np.ndarray, " row"],
         *,
-        child: str | None = None,
+        children: tuple[str, ...] = (),
         position: int | None = None,
         passed: frozenset[str] = frozenset(),
     ) -> Draw:
         beside = self.data.numbers(passed)
-        own, context = [beside], [self.known[child].context] if child else []
+        own, context = [beside], [self.known[child].context for child in children]
         if isinstance(source, Classes):
             own += [source.ids, alike] if self.policy.exclude_self else [source.ids]
         elif source is None:
@@ -228,7 +253,7 @@ class Describer:
             context.append(alike[source])
         return Draw(
             inputs,
-            child,
+            children,
             position,
             alike,
             own_part=representatives(beside),

@@ -6,7 +6,7 @@ one node, never across the tree.
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,10 +20,11 @@ from scrubbing.errors import DataError
 from scrubbing.evaluate import FIRST_CHUNK, LIVE_BYTES, Evaluator, Live
 from scrubbing.exact.draws import Contexts, Data, Describer, Description, Draw, Rows, contexts_of, refuse_beyond
 from scrubbing.exact.losses import ExactLosses
-from scrubbing.expressions import Expressions
-from scrubbing.plan import Policy
+from scrubbing.expressions import Expression
+from scrubbing.plan import Planner, Policy, mean
+from scrubbing.sampling.agreement import Classes
 from scrubbing.sampling.laws import Laws, Links, first_places, joint, mixture, product, product_sizes
-from scrubbing.sampling.streams import Fixed, Sample
+from scrubbing.sampling.streams import Fixed, References, Sample
 from scrubbing.sampling.values import concatenated, distinct, one_per_row, take
 
 
@@ -46,7 +47,7 @@ def exact_losses(
     describer = Describer(hypothesis, data, policy, contexts)
     nodes = {name: describer.describe(name) for name in hypothesis.I.order}
     links = contexts.links
-    losses, laws, to = _Propagation(hypothesis, data, contexts, nodes, cap).root(rows[links.case], links.to)
+    losses, laws, to = _Propagation(hypothesis, data, policy, contexts, nodes, cap).root(rows[links.case], links.to)
     return ExactLosses(losses, laws, Links(links.case, to, links.probability), place)
 
 
@@ -73,6 +74,7 @@ class _Propagation:
 
     h: Hypothesis
     data: Data
+    policy: Policy
     contexts: Contexts
     nodes: Mapping[str, Description]
     cap: int
@@ -106,8 +108,8 @@ class _Propagation:
         self.conditions[name] = np.unique(np.concatenate(wanted[name]))
         self.wired[name] = [self._follow(name, draw) for draw in self.nodes[name].draws]
         for wired in self.wired[name]:
-            if wired.draw.child:
-                wanted[wired.draw.child].append(wired.links.to)
+            for child in wired.draw.children:
+                wanted[child].append(self._condition(child, *np.divmod(wired.links.to, len(self.contexts))))
 
     def _follow(self, name: str, draw: Draw) -> _Wired:
         x, s = np.divmod(self.conditions[name], len(self.contexts))
@@ -121,8 +123,8 @@ class _Propagation:
             count = draw.donors.count(x)
             refuse_beyond(self.cap, count, f"follow {count:,} donors of {', '.join(draw.inputs)} at {name!r}")
             links = draw.donors.links(x)
-        if draw.child:
-            to = self._condition(draw.child, links.to, s[links.case])
+        if draw.children:
+            to = links.to * len(self.contexts) + s[links.case]
         else:
             to = draw.own_part[x][links.case] * self.data.rows + links.to
         return _Wired(draw, group, Links(links.case, to, links.probability))
@@ -134,7 +136,7 @@ class _Propagation:
         x = self.conditions[name] // len(self.contexts)
         inputs = [self._input(name, wired) for wired in self.wired[name]]
         factors = [(known.laws, wired.group) for known, wired in zip(inputs, self.wired[name], strict=True)]
-        self._refuse_too_large(name, factors, len(x))
+        self._refuse_too_large(name, factors, [" and ".join(w.draw.inputs) for w in self.wired[name]], len(x))
         case, atoms, probability = product(factors, len(x))
         read = set(self.h.read_columns(name)) & set(self.h.G[self.h.image(name)].inputs)
         number = joint([self.data.numbers(read)[x[case]], *atoms], len(case))
@@ -145,44 +147,68 @@ class _Propagation:
 
     def _input(self, name: str, wired: _Wired) -> _Known:
         """The laws of what one draw passes on, in each of its cases."""
-        draw, links = wired.draw, wired.links
-        if draw.child:
-            to = np.searchsorted(self.conditions[draw.child], links.to)
-            known = self._at(draw)
+        codes, to = np.unique(wired.links.to, return_inverse=True)
+        if wired.draw.children:
+            known = self._run(name, wired.draw, codes)
         else:
-            codes, to = np.unique(links.to, return_inverse=True)
-            values, number = distinct(self._forward(name, draw, codes), len(codes))
+            values, number = distinct(self._forward(name, wired.draw, codes), len(codes))
             known = _Known(Laws(np.arange(len(codes)), number, np.ones(len(codes))), values)
-        return _Known(mixture(known.laws, Links(links.case, to, links.probability)), known.values)
+        return _Known(mixture(known.laws, Links(wired.links.case, to, wired.links.probability)), known.values)
+
+    def _run(self, name: str, draw: Draw, codes: Rows) -> _Known:
+        """The laws of the children's values for each donor and context: independent, given these."""
+        x, s = np.divmod(codes, len(self.contexts))
+        known = [self.known[child] if draw.position is None else self._at(draw) for child in draw.children]
+        cases = [np.searchsorted(self.conditions[c], self._condition(c, x, s)) for c in draw.children]
+        factors = [(k.laws, case) for k, case in zip(known, cases, strict=True)]
+        self._refuse_too_large(name, factors, draw.inputs, len(codes))
+        case, atoms, probability = product(factors, len(codes))
+        number = joint(atoms, len(case))
+        first = first_places(number)
+        values = tuple(take(k.values, atom[first]) for k, atom in zip(known, atoms, strict=True))
+        return _Known(Laws(case, number, probability).renumbered(np.arange(len(first))), values)
 
     def _at(self, draw: Draw) -> _Known:
-        """The laws of a child's value, or of the one position of it that the draw decides."""
-        known = self.known[draw.child or ""]
-        if draw.position is None:
-            return known
+        """The laws of the one position of a child's value that the draw decides."""
+        known = self.known[draw.children[0]]
         here = known.values.select(self._position_axis(draw.inputs[0]), draw.position)
         values, number = distinct(here, len(here))
         return _Known(known.laws.renumbered(number), values)
 
-    def _refuse_too_large(self, name: str, factors: list[tuple[Laws, np.ndarray]], conditions: int) -> None:
+    def _refuse_too_large(
+        self, name: str, factors: list[tuple[Laws, Rows]], inputs: Sequence[str], conditions: int
+    ) -> None:
         support = defaultdict(list)
-        for (laws, _), wired in zip(factors, self.wired[name], strict=True):
-            support[" and ".join(wired.draw.inputs)].append(int(laws.sizes.max()))
-        each = ", ".join(f"{inputs} {_support(sizes)}" for inputs, sizes in support.items())
+        for (laws, _), names in zip(factors, inputs, strict=True):
+            support[names].append(int(laws.sizes.max()))
+        each = ", ".join(f"{names} {_support(sizes)}" for names, sizes in support.items())
         count = float(product_sizes(factors, conditions).sum())
         what = f"combine {_shown(count)} values of inputs at {name!r}, visited in {conditions:,} conditions ({each})"
         refuse_beyond(self.cap, count, what)
 
     # -- the network, on many rows at once
 
-    def _forward(self, name: str, draw: Draw, codes: Int[np.ndarray, " n"]) -> Any:
-        """The values of a draw's inputs by an ordinary forward pass, for pairs of an own datum and a donor."""
+    def _forward(self, name: str, draw: Draw, codes: Rows) -> Any:
+        """The values of a draw's unclaimed inputs, for pairs of an own datum and a donor."""
         own, donor = (Fixed(rows) for rows in np.divmod(codes, self.data.rows))
-        passed, G, expressions = self.h.passed_columns(name), self.h.G, Expressions()
-        streams = {c: own if c in passed else donor for c in G.columns}
-        roots = [expressions.forward(G, p, streams) for p in draw.inputs]
         evaluator = Evaluator(self.data.columns, Sample(np.arange(len(codes)), self.data.rows))
+        planner = Planner(self.policy, evaluator)
+        roots = [self._unclaimed(name, p, planner, own, donor) for p in draw.inputs]
         return _in_chunks(name, len(codes), lambda *chunk: tuple(evaluator.chunk(roots, *chunk)))
+
+    def _unclaimed(self, name: str, p: str, planner: Planner, own: Fixed, donor: Fixed) -> Expression:
+        """An unclaimed input: by an ordinary forward pass, or what the policy replaces that by."""
+        columns, unclaimed, expressions = self.h.G.upstream_columns[p], self.policy.unclaimed, planner.expressions
+        passed = self.h.passed_columns(name) & columns
+        donated = expressions.forward(self.h.G, p, {c: own if c in passed else donor for c in columns})
+        replaceable = p in self.h.G and not passed and planner.dataset.is_floating(donated)
+        if unclaimed == "resample" or not replaceable:
+            return donated
+        if not isinstance(unclaimed, mean):
+            return expressions.call(unclaimed if callable(unclaimed) else torch.zeros_like, (donated,))
+        classes = Classes(self.data.numbers([unclaimed.by] if unclaimed.by else []))
+        unmixed = expressions.forward(self.h.G, p, dict.fromkeys(columns, References()))
+        return expressions.averaged(unmixed, classes, own)
 
     def _evaluated(self, name: str, drawn: list[tuple[Draw, Any, Rows]], x: Rows) -> Any:
         """The image of a node on combinations of what was drawn; the columns that it reads come from `x`."""
@@ -205,9 +231,9 @@ class _Propagation:
         by_position: dict[str, list[Any]] = defaultdict(list)
         for draw, value in drawn:
             if draw.position is not None:
-                by_position[draw.inputs[0]].append(value)
+                by_position[draw.inputs[0]].append(value[0])
             else:
-                found |= {draw.inputs[0]: value} if draw.child else dict(zip(draw.inputs, value, strict=True))
+                found |= zip(draw.inputs, value, strict=True)
         return found | {p: torch.stack(values, dim=self._position_axis(p)) for p, values in by_position.items()}
 
     def _undrawn(self, p: str, x: Rows) -> Any:

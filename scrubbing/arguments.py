@@ -1,0 +1,88 @@
+"""What a user hands to `scrub`, checked and made into what the rest of the package works with."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from jaxtyping import Int
+from torch import Tensor
+
+from scrubbing.correspondence import Hypothesis
+from scrubbing.dataset import Columns
+from scrubbing.errors import DataError, HypothesisError, nearest
+from scrubbing.graph import Graph
+from scrubbing.plan import Policy
+from scrubbing.sampling.streams import Fixed, draw_references
+
+Baseline = Graph | Hypothesis
+Rows = int | Sequence[int] | np.ndarray | Tensor
+
+
+def by_name(hypotheses: Hypothesis | Sequence[Hypothesis] | Mapping[str, Hypothesis]) -> dict[Any, Hypothesis]:
+    """Hypotheses by the key that their answer goes by: a name, or a place in the list."""
+    if isinstance(hypotheses, Hypothesis):
+        hypotheses = [hypotheses]
+    named = dict(hypotheses) if isinstance(hypotheses, Mapping) else dict(enumerate(hypotheses))
+    for key, h in named.items():
+        if not isinstance(h, Hypothesis):
+            raise HypothesisError(f"{key!r} is {type(h).__name__}, not a Hypothesis; write Hypothesis(G, I)")
+    return named
+
+
+def choose_references(references: Rows | None, dataset_rows: int, seed: int) -> Int[np.ndarray, " reference"]:
+    """All rows in order, that many drawn with replacement, or the rows given."""
+    if references is None:
+        return np.arange(dataset_rows)
+    if isinstance(references, int):
+        if references < 1:
+            raise DataError(f"references={references}, but at least one reference is needed")
+        return draw_references(np.arange(dataset_rows), references, seed)
+    return row_numbers("references", references, dataset_rows)
+
+
+def fixed_rows(name: str, rows: Any, dataset_rows: int, *, axes: int = 1) -> Fixed:
+    """A row (or with two axes, a row per position) for the reference in each row of the dataset."""
+    array = row_numbers(name, rows, dataset_rows, axes=axes)
+    if len(array) != dataset_rows:
+        raise DataError(f"{name} holds {len(array)} rows, but must name one for each of the {dataset_rows} rows")
+    return Fixed(array)
+
+
+def row_numbers(name: str, rows: Any, dataset_rows: int, *, axes: int = 1) -> Int[np.ndarray, "..."]:
+    """Row numbers of the dataset, as an array of at most `axes` axes."""
+    array = np.asarray(rows)
+    if array.dtype.kind not in "iu" or not 1 <= array.ndim <= axes or not array.size:
+        raise DataError(f"{name} must be row numbers (integers), and is of type {array.dtype}, shape {array.shape}")
+    wrong = array[(array < 0) | (array >= dataset_rows)]
+    if wrong.size:
+        raise DataError(f"{name} names row {wrong[0]}, but the data have the rows 0 to {dataset_rows - 1}")
+    return array.astype(np.int64)
+
+
+def check_names(named: Mapping[Any, Hypothesis], policy: Policy, columns: Columns, baseline: Baseline) -> None:
+    """Raise for settings that name what the hypotheses or the data do not have."""
+    if isinstance(policy.others, str) and policy.others not in ("node", "reference", "input"):
+        raise HypothesisError(
+            f'others={policy.others!r} is no policy; choose "node", "reference", "input" or a tensor of row numbers'
+        )
+    everything = [*named.values(), *(baseline_of(h, baseline) for h in named.values())]
+    for graph in dict.fromkeys(graph for h in everything for graph in (h.G, h.I)):
+        for column in graph.columns:
+            if column not in columns:
+                raise DataError(f"the data have no column {column!r}{nearest(column, columns)}")
+        for name in graph:
+            if name in columns:
+                raise DataError(f"{name!r} is a node and a column of the data: rename one of them")
+    for name in [*policy.donors, *(name for group in policy.together for name in group)]:
+        if not any(name in h.I for h in named.values()):
+            known = {n for h in named.values() for n in h.I}
+            raise HypothesisError(
+                f"donors or together names {name!r}, which no hypothesis claims{nearest(name, known)}"
+            )
+        if any(name == h.I.output for h in named.values()):
+            raise HypothesisError(f"donors names the output {name!r}, which runs on the reference itself")
+
+
+def baseline_of(h: Hypothesis, baseline: Baseline) -> Hypothesis:
+    return replace(h, I=baseline, c={}) if isinstance(baseline, Graph) else baseline
