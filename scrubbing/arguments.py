@@ -74,14 +74,13 @@ def check_names(named: Mapping[Any, Hypothesis], policy: Policy, columns: Column
         for name in graph:
             if name in columns:
                 raise DataError(f"{name!r} is a node and a column of the data: rename one of them")
-    for name in [*policy.donors, *(name for group in policy.together for name in group)]:
-        if not any(name in h.I for h in named.values()):
-            known = {n for h in named.values() for n in h.I}
-            raise HypothesisError(
-                f"donors or together names {name!r}, which no hypothesis claims{nearest(name, known)}"
-            )
-        if any(name == h.I.output for h in named.values()):
-            raise HypothesisError(f"donors names the output {name!r}, which runs on the reference itself")
+    known = {name for h in named.values() for name in h.I}
+    for option, names in (("donors", policy.donors), ("together", frozenset().union(*policy.together))):
+        for name in sorted(names):
+            if name not in known:
+                raise HypothesisError(f"{option} names {name!r}, which no hypothesis claims{nearest(name, known)}")
+            if any(name == h.I.output for h in named.values()):
+                raise HypothesisError(f"{option} names the output {name!r}, which runs on the reference itself")
 
 
 def baseline_of(h: Hypothesis, baseline: Baseline) -> Hypothesis:

@@ -172,9 +172,14 @@ class Live:
 
 
 def _nbytes(value: Any) -> int:
-    if isinstance(value, tuple):
-        return sum(map(_nbytes, value))
-    return getattr(value, "nbytes", 0)
+    """What a value takes; a part that tuples of tuples hold many times counts once."""
+    parts, seen = [value], {}
+    while parts:
+        part = parts.pop()
+        if id(part) not in seen:
+            seen[id(part)] = part
+            parts.extend(part if isinstance(part, tuple) else ())
+    return sum(getattr(part, "nbytes", 0) for part in seen.values())
 
 
 def _evaluation_order(roots: Iterable[Expression]) -> list[Expression]:

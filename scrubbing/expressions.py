@@ -76,11 +76,16 @@ class Expressions:
         """A node's value where each column comes from the stream given for it."""
         if name not in graph:
             return self.leaf(name, streams[name])
-        key = (graph, name, frozenset((c, streams[c]) for c in graph.upstream_columns[name]))
-        if key not in self._forwards:
-            node = graph[name]
-            self._forwards[key] = self.call(node.fn, tuple(self.forward(graph, i, streams) for i in node.inputs))
-        return self._forwards[key]
+
+        def key(step: str) -> Any:
+            return graph, step, frozenset((c, streams[c]) for c in graph.upstream_columns[step])
+
+        if key(name) not in self._forwards:
+            for step in graph.upstream(name):
+                node = graph[step]
+                inputs = (self._forwards[key(i)] if i in graph else self.leaf(i, streams[i]) for i in node.inputs)
+                self._forwards[key(step)] = self.call(node.fn, tuple(inputs))
+        return self._forwards[key(name)]
 
     def leaf(self, column: str, stream: Stream) -> Expression:
         """A column on a stream."""

@@ -133,9 +133,13 @@ class Graph(Mapping[str, Node]):
         return _unread(self._nodes)[0]
 
     @cached_property
+    def _edges(self) -> nx.DiGraph:
+        return _edges(self._nodes)
+
+    @cached_property
     def order(self) -> tuple[str, ...]:
         """Every node after all that it reads; among those free to stand anywhere, alphabetically."""
-        return tuple(n for n in nx.lexicographical_topological_sort(_edges(self._nodes)) if n in self._nodes)
+        return tuple(n for n in nx.lexicographical_topological_sort(self._edges) if n in self._nodes)
 
     @cached_property
     def columns(self) -> tuple[str, ...]:
@@ -149,6 +153,11 @@ class Graph(Mapping[str, Node]):
         for name in self.order:
             found[name] = frozenset().union(*(found[i] for i in self._nodes[name].inputs))
         return found
+
+    def upstream(self, name: str) -> tuple[str, ...]:
+        """The node and all nodes that it depends on, each after what it reads."""
+        wanted = nx.ancestors(self._edges, name) | {name}
+        return tuple(n for n in self.order if n in wanted)
 
     @property
     def origin(self) -> "Graph":
@@ -218,20 +227,17 @@ class Graph(Mapping[str, Node]):
     def activations(self, data: Mapping[str, Any], *names: str) -> tuple[Any, ...]:
         """The values of the named nodes (or columns) on `data`, each computed once."""
         values: dict[str, Any] = {}
-        wanted = set(names)
         for name in names:
-            if name in self._nodes:
-                wanted |= nx.ancestors(_edges(self._nodes), name)
-            elif name not in self.columns:
-                raise UnknownNameError(
-                    f"there is no node or column {name!r}{nearest(name, [*self._nodes, *self.columns])}"
-                )
-        for name in wanted - self._nodes.keys():
-            if name not in data:
-                raise GraphError(f"the data have no column {name!r}{nearest(name, data)}")
-            values[name] = data[name]
+            if name not in self and name not in self.columns:
+                raise UnknownNameError(f"there is no node or column {name!r}{nearest(name, [*self, *self.columns])}")
+        steps = set().union(*(self.upstream(name) for name in names if name in self))
+        read = {i for step in steps for i in self[step].inputs}.union(names) - self.keys()
+        for column in sorted(read):
+            if column not in data:
+                raise GraphError(f"the data have no column {column!r}{nearest(column, data)}")
+            values[column] = data[column]
         for name in self.order:
-            if name in wanted:
+            if name in steps:
                 node = self._nodes[name]
                 values[name] = node.fn(*(values[i] for i in node.inputs))
         return tuple(values[name] for name in names)

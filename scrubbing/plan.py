@@ -115,7 +115,13 @@ class Planner:
         walk = _Walk(self, hypothesis)
         walk.refuse_too_many_streams()
         output = hypothesis.I.output
-        root = walk.visit(output, (output,), References())
+        try:
+            root = walk.visit(output, (output,), References())
+        except RecursionError:
+            raise HypothesisError(
+                f"the claims of {len(hypothesis.I)} nodes are nested too deeply to be followed; "
+                f"claim fewer of the nodes on the longest path"
+            ) from None
         return Scrubbed(root, tuple(walk.visits), walk.streams, walk.leaves_open)
 
     def classes(self, hypothesis: Hypothesis, name: str) -> Classes | PositionClasses:
@@ -251,11 +257,12 @@ class _Walk:
 
     def streams_below(self, name: str) -> int:
         """The number of streams drawn by path at or below a node, if every path has its own."""
-        if name not in self._branching:
-            claimed = self.h.claimed_inputs(name)
-            own = self._unclaimed_streams(name) if self.planner.policy.others in ("node", "input") else 0
-            children = (self.streams_below(m) + (not self._passes_only_what_agrees(m)) for m in claimed.values())
-            self._branching[name] = own + sum(children)
+        if not self._branching:
+            for n in self.h.I.order:
+                own = self._unclaimed_streams(n) if self.planner.policy.others in ("node", "input") else 0
+                children = self.h.claimed_inputs(n).values()
+                drawn = sum(self._branching[m] + (not self._passes_only_what_agrees(m)) for m in children)
+                self._branching[n] = own + drawn
         return self._branching[name]
 
     def _unclaimed_streams(self, name: str) -> int:

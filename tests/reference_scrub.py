@@ -4,7 +4,7 @@ It shares with the library the graphs, the hypothesis and the keyed random numbe
 how these are drawn, and what is computed on them, is written out here a second time.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -12,7 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from scrubbing import Graph, Hypothesis
+from scrubbing import Graph, Hypothesis, mean
+from scrubbing.coarsening import Bins, Within
 from scrubbing.sampling.randomness import keyed_uniforms
 
 Row = int  # a datum, by its row in the dataset
@@ -38,6 +39,8 @@ class ReferenceScrub:
     others: str | Sequence[Row] = "node"
     donors: Mapping[str, Any] = field(default_factory=dict)
     exclude_self: bool = False
+    unclaimed: Any = "resample"
+    together: Sequence[Collection[str]] = ()
     seed: int = 0
     _features: dict[Any, Any] = field(default_factory=dict)
 
@@ -69,12 +72,28 @@ class ReferenceScrub:
                 value = self.claimed(claimed[p], x, (*path, claimed[p]), repetition)
             elif p in self.h.G:
                 u = self.other(p, x, path, repetition)
-                row_of = {c: x if c in columns and c not in image.inputs else u for c in self.data}
-                value = forward(self.h.G, p, {c: self.data[c][[row]] for c, row in row_of.items()})
+                passed = {c for c in columns if c not in image.inputs} & self.h.G.upstream_columns[p]
+                value = self.forward(p, {c: x if c in passed else u for c in self.data})
+                if not passed and value.is_floating_point():
+                    value = self.stand_in(p, value, x)
             else:
                 value = self.data[p][[x if p in columns else self.other(p, x, path, repetition)]]
             arguments.append(value)
         return image.fn(*arguments)
+
+    def forward(self, name: str, row_of: Mapping[str, Row]) -> Any:
+        """The value of G's node, each column from the row given for it."""
+        return forward(self.h.G, name, {c: self.data[c][[row]] for c, row in row_of.items()})
+
+    def stand_in(self, p: str, donated: Tensor, x: Row) -> Tensor:
+        """What stands in for an unclaimed number, in place of a donor's."""
+        if isinstance(self.unclaimed, mean) or self.unclaimed == "mean":
+            by = self.unclaimed.by if isinstance(self.unclaimed, mean) else None
+            group = [d for d in self.dataset if by is None or plain(self.data[by][d]) == plain(self.data[by][x])]
+            return sum(self.forward(p, dict.fromkeys(self.data, d)) for d in group) / torch.tensor(len(group))
+        if self.unclaimed == "zero":
+            return 0 * donated
+        return donated if self.unclaimed == "resample" else self.unclaimed(donated)
 
     def claimed(self, m: str, x: Row, path: Path, repetition: Repetition) -> Any:
         """An activation of c(m) on a datum that agrees on m with its parent's own, x."""
@@ -93,13 +112,15 @@ class ReferenceScrub:
         return torch.stack(pieces, dim=axis)
 
     def agreeing(self, m: str, x: Row, path: Path, repetition: Repetition) -> Row:
-        """x' <- uniform{d in D: m(d) = m(x)}; of a claim per position, at the position."""
+        """x' <- uniform{d in D: m(d) = m(x)}; of a claim per position, at the position; of a group, on all of it."""
+        group = next((sorted(group) for group in self.together if m in group), [m])
 
-        def seen(d: Row) -> Any:
-            value = self.feature(m, d)
-            return value[0][repetition.position] if self.h.I[m].per_position else value
+        def seen(d: Row) -> list[Any]:
+            values = [self.feature(member, d) for member in group]
+            return [value[0][repetition.position] for value in values] if self.h.I[m].per_position else values
 
-        return self.uniform([d for d in self.dataset if seen(d) == seen(x)], x, path, repetition)
+        key = (*path[:-1], "+".join(group))
+        return self.uniform([d for d in self.dataset if seen(d) == seen(x)], x, key, repetition)
 
     def other(self, p: str, x: Row, path: Path, repetition: Repetition) -> Row:
         """u, the donor of an input p that is not claimed."""
@@ -120,11 +141,11 @@ class ReferenceScrub:
         return rows[int(u[0] * len(rows))]
 
     def feature(self, m: str, d: Row) -> Any:
-        """The value of I's node m on the datum d, as plain Python."""
-        if (m, d) not in self._features:
-            datum = {c: column[[d]] for c, column in self.data.items()}
-            self._features[m, d] = plain(forward(self.h.I, m, datum))
-        return self._features[m, d]
+        """The value of I's node m on the datum d, as plain Python; coarse, where m says so."""
+        if m not in self._features:
+            rows = [{c: column[[d]] for c, column in self.data.items()} for d in self.dataset]
+            self._features[m] = coarse([plain(forward(self.h.I, m, row)) for row in rows], self.h.I[m].coarsening)
+        return self._features[m][d]
 
 
 def forward(graph: Graph, name: str, datum: Mapping[str, Any]) -> Any:
@@ -132,6 +153,18 @@ def forward(graph: Graph, name: str, datum: Mapping[str, Any]) -> Any:
     if name not in graph:
         return datum[name]
     return graph[name].fn(*(forward(graph, i, datum) for i in graph[name].inputs))
+
+
+def coarse(values: list[Any], coarsening: Within | Bins | None) -> list[Any]:
+    """For each number of a feature the cell of the grid that it lies in, or how many quantiles it exceeds."""
+    match coarsening:
+        case None:
+            return values
+        case Within(tolerance):
+            return np.floor(np.array(values) / tolerance).tolist()
+        case Bins(k):
+            edges = [np.quantile(values, i / k, axis=0) for i in range(1, k)]
+            return [sum((value > edge).astype(int) for edge in edges + [np.array(np.inf)]).tolist() for value in values]
 
 
 def plain(value: Any) -> Any:

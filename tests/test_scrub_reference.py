@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from reference_scrub import ReferenceScrub, forward
 from torch import Tensor
 
-from scrubbing import Graph, Hypothesis, Node, per_position, reads, scrub
+from scrubbing import Graph, Hypothesis, Node, bins, mean, per_position, reads, scrub, within
 
 POSITIONS = 2
 COLUMNS = ("x0", "x1", "x2")
@@ -42,6 +42,10 @@ class MixedLoss:
 
     def __call__(self, *values: Any) -> Tensor:
         return (self.mix(*values) * torch.arange(1, POSITIONS + 1)).sum(dim=1).double()
+
+
+def plus_one(value: Tensor) -> Tensor:
+    return value + 1
 
 
 def tensors(value: Any) -> list[Tensor]:
@@ -105,7 +109,9 @@ def hypotheses(draw: st.DrawFn) -> Hypothesis:
     for name in sorted(to_do, key=lambda n: len(ancestors(n, inputs))):
         is_constant = not ancestors(name, inputs) - inputs.keys()
         is_function = not is_constant and draw(st.booleans())
-        nodes[name] = Node(draw(mixes(st.integers(1, 3))), inputs[name]) if is_function else reads(*inputs[name])
+        coarse = draw(st.sampled_from([lambda n: n, lambda n: within(n, 1.5), lambda n: bins(n, 2)]))
+        function = Node(draw(mixes(st.integers(1, 3))), inputs[name])
+        nodes[name] = coarse(function) if is_function else reads(*inputs[name])
     for name in draw(some_of(nodes.keys() - {output})):
         one_value = not nodes[name].is_reads or (len(inputs[name]) == 1 and inputs[name][0] not in nodes)
         above = {n for n in nodes if name in ancestors(n, inputs)}
@@ -128,7 +134,8 @@ def datasets(draw: st.DrawFn) -> dict[str, Tensor]:
     rows = draw(st.lists(row, min_size=1, max_size=4))
     rows += draw(st.lists(st.sampled_from(rows), max_size=2))
     table = torch.tensor(rows).reshape(len(rows), len(names), POSITIONS)
-    return {name: table[:, i] for i, name in enumerate(names)}
+    floating = draw(st.booleans())  # only numbers with a point have means
+    return {name: table[:, i].double() if floating else table[:, i] for i, name in enumerate(names)}
 
 
 @st.composite
@@ -143,11 +150,18 @@ def policies(draw: st.DrawFn, h: Hypothesis, rows: int) -> dict[str, Any]:
     for name in draw(some_of(set(h.I) - {h.I.output}, max_size=1)) if draw(st.integers(0, 3)) == 0 else []:
         by_position = h.I[name].per_position and draw(st.booleans())
         donors[name] = given_rows(rows, POSITIONS) if by_position else given_rows(rows)
+    groups = [
+        [m for m in node.inputs if m in h.I and len(h.I.readers(m)) == 1 and not h.I[m].per_position]
+        for node in h.I.values()
+    ]
+    grouped = draw(st.sampled_from(groups))
     others: Any = draw(st.sampled_from(["node", "reference", "input", "pairing"]))
     return {
         "others": given_rows(rows) if others == "pairing" else others,
         "donors": donors,
         "exclude_self": draw(st.booleans()),
+        "unclaimed": draw(st.sampled_from(["resample", "resample", "mean", mean(by="x0"), "zero", plus_one])),
+        "together": [grouped] if len(grouped) > 1 else [],
         "seed": draw(st.integers(0, 100)),
     }
 

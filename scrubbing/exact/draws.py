@@ -1,14 +1,14 @@
 """What each node of a hypothesis draws, and what matters to it of its own datum."""
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
 from jaxtyping import Int
-from torch import Tensor
 
 from scrubbing.correspondence import Hypothesis
+from scrubbing.dataset import Columns
 from scrubbing.errors import HypothesisError
 from scrubbing.evaluate import Evaluator
 from scrubbing.plan import Planner, Policy, mean
@@ -33,7 +33,7 @@ def refuse_beyond(cap: int, count: int | float, what: str) -> None:
 class Data:
     """The dataset, as numbers that tell its rows apart."""
 
-    columns: Mapping[str, Tensor]
+    columns: Columns
     _numbers: dict[str, np.ndarray] = field(default_factory=dict, repr=False)
 
     @cached_property

@@ -16,6 +16,7 @@ from jaxtyping import Int
 from torch import Tensor
 
 from scrubbing.correspondence import Hypothesis
+from scrubbing.dataset import Columns
 from scrubbing.errors import DataError
 from scrubbing.evaluate import FIRST_CHUNK, LIVE_BYTES, Evaluator, Live
 from scrubbing.exact.draws import Contexts, Data, Describer, Description, Draw, Rows, contexts_of, refuse_beyond
@@ -30,7 +31,7 @@ from scrubbing.sampling.values import concatenated, distinct, one_per_row, take
 
 def exact_losses(
     hypothesis: Hypothesis,
-    columns: Mapping[str, Tensor],
+    columns: Columns,
     references: Int[np.ndarray, " reference"],
     policy: Policy,
     *,

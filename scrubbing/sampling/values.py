@@ -1,4 +1,4 @@
-"""Values in bulk: a tensor with one entry per row, or a tuple of values."""
+"""Values in bulk: a tensor (of text an array) with one entry per row, or a tuple of values."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -17,7 +17,7 @@ INTEGERS = {1: torch.uint8, 2: torch.int16, 4: torch.int32}  # by size in bytes;
 
 def take(value: Any, rows: Int[np.ndarray, " n"]) -> Any:
     """The entries of the given rows."""
-    return _map(lambda tensor: tensor[torch.from_numpy(rows)], value)
+    return _map(lambda held: held[torch.from_numpy(rows) if isinstance(held, Tensor) else rows], value)
 
 
 def concatenated(values: Sequence[Any]) -> Any:
@@ -39,18 +39,20 @@ def one_per_row(value: Any, rows: int) -> Any:
 
 def distinct(value: Any, rows: int) -> tuple[Any, Int[np.ndarray, " row"]]:
     """The different values among the rows, told apart by their bytes, and the number of each row's."""
-    numbers = joint([agreement(_bits(tensor), rows).ids for tensor in _tensors(value)], rows)
+    numbers = joint([agreement(_bits(part), rows).ids for part in _parts(value)], rows)
     return take(value, first_places(numbers)), numbers
 
 
-def _bits(tensor: Tensor) -> Tensor:
-    flat = tensor.reshape(len(tensor), -1).contiguous()
+def _bits(part: Tensor | np.ndarray) -> Tensor | np.ndarray:
+    if not isinstance(part, Tensor):
+        return part
+    flat = part.reshape(len(part), -1).contiguous()
     bits = flat.view(INTEGERS.get(flat.element_size(), torch.int64))
     return bits[:, 0] if bits.shape[1] == 1 else bits
 
 
-def _tensors(value: Any) -> list[Tensor]:
-    return [t for part in value for t in _tensors(part)] if isinstance(value, tuple) else [value]
+def _parts(value: Any) -> list[Tensor | np.ndarray]:
+    return [p for part in value for p in _parts(part)] if isinstance(value, tuple) else [value]
 
 
 def _map(fn: Callable[..., Any], *values: Any) -> Any:
