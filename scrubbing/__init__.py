@@ -10,8 +10,11 @@ from scrubbing.errors import (
     ScrubbingWarning,
 )
 from scrubbing.experiment import Case, scrub
+from scrubbing.explanation import explanation_accuracy, run_explanation
 from scrubbing.graph import Graph, Node, bins, per_position, reads, within
+from scrubbing.interventions import interchange
 from scrubbing.plan import mean
+from scrubbing.record import load_record, restore, save_record
 from scrubbing.score import Score
 
 __all__ = [
@@ -27,9 +30,15 @@ __all__ = [
     "ScrubbingError",
     "ScrubbingWarning",
     "bins",
+    "explanation_accuracy",
+    "interchange",
+    "load_record",
     "mean",
     "per_position",
     "reads",
+    "restore",
+    "run_explanation",
+    "save_record",
     "scrub",
     "within",
 ]

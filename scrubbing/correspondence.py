@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
+from scrubbing.differences import Diff, diff
 from scrubbing.errors import HypothesisError, nearest
 from scrubbing.graph import Graph, Node
 
@@ -27,6 +28,10 @@ class Hypothesis:
         problems = list(_problems(self))
         if problems:
             raise HypothesisError("\n".join(dict.fromkeys(problems)))
+
+    def diff(self, other: "Hypothesis") -> Diff:
+        """What `other` claims otherwise: claims added, removed and changed."""
+        return diff(self, other)
 
     def image(self, name: str) -> str:
         """The name in G of the node that runs I's `name`."""

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 class Losses(BaseModel):
     """The losses of each reference: by the network, by the baseline, and scrubbed (the mean over its draws)."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, ser_json_inf_nan="strings")
 
     reference: tuple[int, ...]
     original: tuple[float, ...]
@@ -31,7 +31,7 @@ class Losses(BaseModel):
 class Reading(BaseModel):
     """One way to read a scrubbed run: a mean over references with its 95% interval (None for a single reference)."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, ser_json_inf_nan="strings")
 
     value: float
     interval: tuple[float, float] | None
@@ -75,7 +75,7 @@ class Score(BaseModel):
     they cannot be told (one reference, or the sampled donors of a single draw).
     """
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, ser_json_inf_nan="strings")
 
     name: str | None = None
     recovered: float | None

@@ -4,7 +4,7 @@ import pytest
 
 from hypotheses.toy import CLAIMS, NETWORK
 from scrubbing import Graph, Hypothesis, per_position, reads
-from scrubbing.diff import diff
+from scrubbing.differences import diff
 
 OR, XOR = (Hypothesis(NETWORK, CLAIMS[name]) for name in ("an or of thresholds", "an exclusive or"))
 FIRST = Hypothesis(NETWORK, CLAIMS["the first digit alone"])

@@ -5,7 +5,7 @@ import torch
 
 from hypotheses.toy import CLAIMS, KNOWS_NOTHING, NETWORK, digits
 from scrubbing import DataError, Graph, Hypothesis, HypothesisError, scrub
-from scrubbing.interchange import interchange
+from scrubbing.interventions import interchange
 
 DATA = digits()
 TOY = {name: Hypothesis(NETWORK, claims) for name, claims in CLAIMS.items()}
