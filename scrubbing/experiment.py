@@ -1,5 +1,6 @@
 """Score hypotheses: what `scrub` does, from the user's arguments to the scores."""
 
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, TypedDict, Unpack, overload
@@ -11,7 +12,7 @@ from jaxtyping import Float
 from scrubbing.arguments import Baseline, Rows, baseline_of, by_name, check_names, choose_references, fixed_rows
 from scrubbing.correspondence import Hypothesis
 from scrubbing.dataset import as_columns
-from scrubbing.errors import DataError, GraphError
+from scrubbing.errors import DataError, GraphError, ScrubbingWarning
 from scrubbing.evaluate import Evaluator
 from scrubbing.exact import exact_losses, exact_two_level_variance
 from scrubbing.expressions import Expression
@@ -127,8 +128,6 @@ def scrub(
     evaluator = Evaluator(columns, sample)
     planner = Planner(policy, evaluator)
     check_names(named, policy, columns, baseline)
-    if check:
-        _check_rewrites([h.G for h in named.values()], planner, evaluator)
     settings = {
         "others": others if isinstance(others, str) else "pairing",
         "exclude_self": exclude_self,
@@ -139,6 +138,9 @@ def scrub(
         "references": "all" if references is None else "drawn" if isinstance(references, int) else "given",
     }
     jobs = [_job(planner, h, baseline) for h in named.values()]
+    if check:
+        _check_networks([h.G for h in named.values()], planner, evaluator)
+    _warn_of_idle_claims(named, jobs)
     work = _exact_outcomes if exact else _sampled_outcomes
     with showing_progress(
         progress, len(jobs) if exact else len(sample), unit="hypotheses" if exact else "references"
@@ -152,18 +154,34 @@ def scrub(
     return dict(zip(named, scores, strict=True)) if isinstance(hypotheses, Mapping) else scores
 
 
-def _check_rewrites(graphs: Iterable[Graph], planner: Planner, evaluator: Evaluator) -> None:
-    """Raise unless every rewritten graph agrees with the one it came from on the first few references."""
-    rewritten = [graph for graph in dict.fromkeys(graphs) if graph.origin is not graph]
-    pairs = [(planner.plain(graph, References()), planner.plain(graph.origin, References())) for graph in rewritten]
-    values = evaluator.chunk([root for pair in pairs for root in pair], 0, CHECKED_ROWS)
-    for now, before in zip(values[::2], values[1::2], strict=True):
-        difference = (now - before).abs().max().item()
-        if not difference <= CHECK_TOLERANCE * max(1.0, before.abs().max().item()):
+def _check_networks(graphs: Iterable[Graph], planner: Planner, evaluator: Evaluator) -> None:
+    """Raise unless every network is deterministic and agrees with the one it was rewritten from, on a few rows."""
+    graphs = list(dict.fromkeys(graphs))
+    _refuse_training_mode(graphs)
+    origins = [planner.plain(graph.origin, References()) for graph in graphs]
+    rewritten = [planner.plain(graph, References()) for graph in graphs]
+    before, again = (evaluator.chunk(origins, 0, CHECKED_ROWS) for _ in range(2))
+    for first, second in zip(before, again, strict=True):
+        if not torch.equal(torch.as_tensor(first), torch.as_tensor(second)):
+            raise GraphError(
+                "the network gives other losses for the same rows when it is run again; take the randomness out of it "
+                "(dropout, sampling), or make it a column of the data"
+            )
+    for now, first in zip(evaluator.chunk(rewritten, 0, CHECKED_ROWS), before, strict=True):
+        difference = (torch.as_tensor(now).double() - torch.as_tensor(first).double()).abs().max().item()
+        if not difference <= CHECK_TOLERANCE * max(1.0, torch.as_tensor(first).double().abs().max().item()):
             raise GraphError(
                 f"a rewritten graph and the one that it was rewritten from differ by up to {difference:.3g} on the "
-                f"first {len(before)} references; a rewrite must change no value (check=False skips this test)"
+                f"first {len(first)} references; a rewrite must change no value (check=False skips this test)"
             )
+
+
+def _refuse_training_mode(graphs: Iterable[Graph]) -> None:
+    for graph in graphs:
+        for name, node in graph.items():
+            module = getattr(node.fn, "__self__", node.fn)  # a module, or a method of one
+            if isinstance(module, torch.nn.Module) and module.training:
+                raise GraphError(f"{name!r} is a module in training mode; call .eval() on it first")
 
 
 # -- work
@@ -178,6 +196,16 @@ class _Job:
     original: Expression
     baseline_output: Expression
     scrubbed: Scrubbed
+
+
+def _warn_of_idle_claims(named: Iterable[Any], jobs: Iterable[_Job]) -> None:
+    for key, job in zip(named, jobs, strict=True):
+        for name in job.scrubbed.idle:
+            warnings.warn(
+                f"hypothesis {key!r}: the claim {name!r} changes nothing; without it, the same would be passed on",
+                ScrubbingWarning,
+                stacklevel=3,
+            )
 
 
 @dataclass(frozen=True)

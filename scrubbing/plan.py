@@ -19,6 +19,7 @@ from scrubbing.sampling.agreement import Classes, PositionClasses, intersection
 from scrubbing.sampling.streams import Drawn, Fixed, References, Stream
 
 Path = tuple[str, ...]
+Other = Callable[[Path, str, Stream], Stream]
 
 
 @dataclass(frozen=True)
@@ -93,6 +94,7 @@ class Scrubbed:
     visits: tuple[Visit, ...]
     streams: Mapping[str, Stream]
     leaves_open: bool  # whether anything is left to a donor u
+    idle: tuple[str, ...]  # nodes of I whose claims change nothing: unclaimed, they would have the same streams
 
 
 class Planner:
@@ -122,7 +124,8 @@ class Planner:
                 f"the claims of {len(hypothesis.I)} nodes are nested too deeply to be followed; "
                 f"claim fewer of the nodes on the longest path"
             ) from None
-        return Scrubbed(root, tuple(walk.visits), walk.streams, walk.leaves_open)
+        idle = tuple(name for name in hypothesis.I.order if name != output and name not in walk.effective)
+        return Scrubbed(root, tuple(walk.visits), walk.streams, walk.leaves_open, idle)
 
     def classes(self, hypothesis: Hypothesis, name: str) -> Classes | PositionClasses:
         """Which rows agree on a node of I."""
@@ -140,6 +143,7 @@ class _Walk:
     visits: list[Visit] = field(default_factory=list)
     streams: dict[str, Stream] = field(default_factory=dict)
     leaves_open: bool = False
+    effective: set[str] = field(default_factory=set)
     _seen: dict[Any, Expression] = field(default_factory=dict)
     _branching: dict[str, int] = field(default_factory=dict)
 
@@ -154,22 +158,29 @@ class _Walk:
         return self._seen[key]
 
     def _input(self, name: str, path: Path, x: Stream, p: str) -> Expression:
-        claimed = self.h.claimed_inputs(name)
-        if p in claimed:
-            return self._claimed(claimed[p], (*path, claimed[p]), x)
+        claimed = self.h.claimed_inputs(name).get(p)
+        if claimed is None:
+            return self._unclaimed(name, path, x, p, self._other)
+        value = self._claimed(claimed, (*path, claimed), x)
+        if claimed not in self.effective and value is not self._unclaimed(name, path, x, p, self._other_stream):
+            self.effective.add(claimed)
+        return value
+
+    def _unclaimed(self, name: str, path: Path, x: Stream, p: str, other: Other) -> Expression:
+        """An input that the node does not claim; `other` says which stream u is."""
         if p not in self.h.G:
-            return self.planner.expressions.leaf(p, x if p in self.h.read_columns(name) else self._other(path, p, x))
+            return self.planner.expressions.leaf(p, x if p in self.h.read_columns(name) else other(path, p, x))
         passed = self.h.passed_columns(name) & self.h.G.upstream_columns[p]
         if not passed and self.planner.policy.unclaimed != "resample":
-            return self._stand_in(path, p, x)
-        streams = {c: x if c in passed else self._other(path, p, x) for c in self.h.G.upstream_columns[p]}
+            return self._stand_in(path, p, x, other)
+        streams = {c: x if c in passed else other(path, p, x) for c in self.h.G.upstream_columns[p]}
         return self.planner.expressions.forward(self.h.G, p, streams)
 
-    def _stand_in(self, path: Path, p: str, x: Stream) -> Expression:
+    def _stand_in(self, path: Path, p: str, x: Stream, other: Other) -> Expression:
         """What stands in for an unclaimed node other than a donor's value, if that is a number."""
         expressions, unclaimed = self.planner.expressions, self.planner.policy.unclaimed
         columns = self.h.G.upstream_columns[p]
-        donated = expressions.forward(self.h.G, p, {c: self._other(path, p, x) for c in columns})
+        donated = expressions.forward(self.h.G, p, {c: other(path, p, x) for c in columns})
         if not self.planner.dataset.is_floating(donated):
             return donated
         if callable(unclaimed):

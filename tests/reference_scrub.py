@@ -163,8 +163,8 @@ def coarse(values: list[Any], coarsening: Within | Bins | None) -> list[Any]:
         case Within(tolerance):
             return np.floor(np.array(values) / tolerance).tolist()
         case Bins(k):
-            edges = [np.quantile(values, i / k, axis=0) for i in range(1, k)]
-            return [sum((value > edge).astype(int) for edge in edges + [np.array(np.inf)]).tolist() for value in values]
+            edges = np.quantile(values, np.arange(1, k) / k, axis=0)
+            return (np.array(values) > edges[:, None]).sum(axis=0).tolist()
 
 
 def plain(value: Any) -> Any:

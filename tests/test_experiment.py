@@ -21,6 +21,7 @@ from scrubbing import (
     HypothesisError,
     Node,
     ScrubbingError,
+    ScrubbingWarning,
     bins,
     mean,
     per_position,
@@ -351,6 +352,7 @@ def test_everything_claimed_gives_the_networks_own_losses_to_the_bit():
     assert losses.scrubbed == losses.original
 
 
+@pytest.mark.filterwarnings("ignore::scrubbing.ScrubbingWarning")  # then claims have no effect, indeed
 def test_each_reference_as_its_own_donor_gives_the_networks_own_losses():
     itself = torch.arange(ROWS)
     losses = score(others=itself, donors=dict.fromkeys(set(I) - {"loss"}, itself)).by_reference
@@ -510,11 +512,12 @@ def all_reads(graph, **changes):
     return Graph({name: reads(*node.inputs) for name, node in graph.items()} | changes)
 
 
+@pytest.mark.filterwarnings("ignore:hypothesis 0. the claim 'n0' changes nothing:scrubbing.ScrubbingWarning")
 @pytest.mark.parametrize("n0", [reads("x", "z"), reads("x"), reads()], ids=["all", "some", "nothing"])
 def test_paths_that_share_their_streams_cost_one_call_per_node(n0):
     calls = []
     graph = many_paths(16, calls)
-    scored = score(Hypothesis(graph, all_reads(graph, n0=n0)), others="reference")
+    scored = score(Hypothesis(graph, all_reads(graph, n0=n0)), others="reference", check=False)
     chunks = 2  # of 8 rows and of the rest
     different_rows = 3  # original, baseline and scrubbed
     assert len(calls) <= len(graph) * chunks * different_rows
@@ -663,3 +666,42 @@ def test_only_claims_of_one_parent_can_share_a_donor():
     claims = Graph(loss=reads("f", "y"), f=reads("P"), P=reads("x1"))
     with pytest.raises(HypothesisError, match="together names P, f, which must be whole claims read by the same node"):
         score(Hypothesis(TERMS, claims), TERMS_DATA, baseline=Graph(loss=reads("y")), together=[("P", "f")])
+
+
+# -- what a network must not do, and what a claim should
+
+
+class Dropping(torch.nn.Module):
+    """A network with dropout."""
+
+    def __init__(self):
+        super().__init__()
+        self.dropout = torch.nn.Dropout(0.5)
+
+    def forward(self, x):
+        return self.dropout(x.double())
+
+
+def test_a_module_in_training_mode_is_refused():
+    module = Dropping()
+    data = {"x": torch.arange(8), "y": torch.zeros(8)}
+    h = Hypothesis(Graph(a=module, loss=lambda a, y: a - y), Graph(a=reads("x"), loss=reads("a", "y")))
+    with pytest.raises(GraphError, match=r"'a' is a module in training mode; call .eval\(\) on it first"):
+        score(h, data, baseline=Graph(loss=reads("y")))
+    module.eval()
+    assert score(h, data, baseline=Graph(loss=reads("y"))).recovered == 1
+
+
+def test_a_network_with_randomness_is_refused():
+    h = Hypothesis(Graph(a=lambda x: x + torch.rand(len(x)), loss=lambda a, y: a - y), Graph(loss=reads("y")))
+    with pytest.raises(GraphError, match="the network gives other losses for the same rows when it is run again"):
+        score(h, {"x": torch.arange(8), "y": torch.zeros(8)}, baseline=Graph(loss=reads("y")))
+
+
+def test_a_claim_without_effect_is_warned_of_by_name():
+    graph = Graph(a=lambda x, z: x + z, b=lambda a: a + 1, loss=lambda b, y: b - y)
+    claims = Graph(a=reads("x", "z"), b=reads("a", "x", "z"), loss=reads("b", "y"))  # b passes all that a would
+    data = {"x": torch.arange(8), "z": torch.arange(8), "y": torch.zeros(8)}
+    with pytest.warns(ScrubbingWarning, match="hypothesis 'mine': the claim 'a' changes nothing") as told:
+        score({"mine": Hypothesis(graph, claims)}, data, baseline=Graph(loss=reads("y")))
+    assert len(told) == 1
