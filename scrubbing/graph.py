@@ -63,7 +63,8 @@ class Node:
 
 def _parameters(fn: Callable[..., Any], name: str) -> tuple[str, ...]:
     try:
-        parameters = inspect.signature(fn).parameters.values()
+        # A torch module is called through a wrapper that takes anything; what it reads is what its `forward` names.
+        parameters = inspect.signature(getattr(fn, "forward", fn)).parameters.values()
     except (TypeError, ValueError) as error:
         raise GraphError(
             f"{name!r}: the parameters of {fn!r} cannot be read; name its inputs: Node(fn, ('a', 'b'))"
