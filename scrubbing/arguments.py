@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from jaxtyping import Int
@@ -12,7 +12,7 @@ from scrubbing.correspondence import Hypothesis
 from scrubbing.dataset import Columns
 from scrubbing.errors import DataError, HypothesisError, nearest
 from scrubbing.graph import Graph
-from scrubbing.plan import Policy
+from scrubbing.plan import Maker, Policy
 from scrubbing.sampling.streams import Fixed, draw_references
 
 Baseline = Graph | Hypothesis
@@ -47,6 +47,13 @@ def fixed_rows(name: str, rows: Any, dataset_rows: int, *, axes: int = 1) -> Fix
     if len(array) != dataset_rows:
         raise DataError(f"{name} holds {len(array)} rows, but must name one for each of the {dataset_rows} rows")
     return Fixed(array)
+
+
+def given_donors(name: str, donors: Any, dataset_rows: int) -> Fixed | Maker:
+    """Donors of a node: a function that makes them, or rows of the dataset, whole or by position."""
+    if callable(donors):
+        return cast(Maker, donors)
+    return fixed_rows(f"donors[{name!r}]", donors, dataset_rows, axes=2)
 
 
 def row_numbers(name: str, rows: Any, dataset_rows: int, *, axes: int = 1) -> Int[np.ndarray, "..."]:

@@ -54,3 +54,25 @@ def _from_array(name: str, array: np.ndarray) -> Tensor | np.ndarray:
     with warnings.catch_warnings():  # pandas and mapped files are read-only; so is the use made of them
         warnings.filterwarnings("ignore", "The given NumPy array is not writable")
         return torch.from_numpy(np.ascontiguousarray(array))
+
+
+def appended(columns: Columns, datums: Columns, changed: Any, name: str) -> dict[str, Tensor | np.ndarray]:
+    """The columns with more rows: the datums given, with what was changed of them by the maker of donors for `name`.
+
+    Raises `DataError` for changes that are no columns of the data, or of another shape.
+    """
+    if not isinstance(changed, Mapping) or set(changed) - set(columns):
+        raise DataError(f"the donors made for {name!r} must be a dict of columns of the data: {', '.join(columns)}")
+    longer: dict[str, Tensor | np.ndarray] = {}
+    for column, old in columns.items():
+        new = _as_column(column, changed.get(column, datums[column]))
+        if new.shape != datums[column].shape:
+            raise DataError(
+                f"the donors made for {name!r} have the column {column!r} of shape {list(new.shape)}; "
+                f"it must be {list(datums[column].shape)}, a row for each datum given"
+            )
+        if isinstance(old, Tensor):
+            longer[column] = torch.cat([old, torch.as_tensor(new).to(old)])
+        else:
+            longer[column] = np.concatenate([old, np.asarray(new)])
+    return longer

@@ -9,12 +9,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from scrubbing.dataset import Columns
-from scrubbing.errors import DataError
+from scrubbing.dataset import appended
+from scrubbing.errors import DataError, HypothesisError
 from scrubbing.expressions import Assembled, Averaged, Call, Expression, Leaf
-from scrubbing.plan import Feature
+from scrubbing.plan import Feature, Maker
 from scrubbing.sampling.agreement import Classes, PositionClasses, agreement, agreement_by_position
-from scrubbing.sampling.streams import Sample, Stream
+from scrubbing.sampling.randomness import keyed_uniforms
+from scrubbing.sampling.streams import Given, Sample, Stream
 
 RowsOf = Callable[[Stream], np.ndarray]
 
@@ -27,11 +28,11 @@ TABLE_BYTES = 2**30  # what the values of a position-wise claim may take for all
 class Evaluator:
     """Values of expressions on the references of a sample."""
 
-    columns: Columns
+    columns: dict[str, Tensor | np.ndarray]  # rows that are made are added at their end
     sample: Sample
     live_bytes: int = LIVE_BYTES
     _tables: dict[Expression, Tensor] = field(default_factory=dict, repr=False)
-    _classes: dict[Feature, Classes | PositionClasses] = field(default_factory=dict, repr=False)
+    _classes: dict[tuple[Feature, int], Classes | PositionClasses] = field(default_factory=dict, repr=False)
 
     def losses(self, roots: Sequence[Expression], progress: Callable[[int], None] = lambda done: None) -> list[Tensor]:
         """Each root's value, one number per draw: `[references * draws]`, on the CPU.
@@ -51,14 +52,45 @@ class Evaluator:
 
     def classes(self, feature: Feature) -> Classes | PositionClasses:
         """Which rows of the dataset agree on a feature."""
-        if feature not in self._classes:
+        if (feature, self._rows) not in self._classes:
             classify = agreement_by_position if feature.per_position else agreement
             try:
                 value = self._on_dataset(feature.value)
-                self._classes[feature] = classify(value, self.sample.dataset_rows, feature.coarsening)
+                donors = self.sample.dataset_rows
+                self._classes[feature, self._rows] = classify(value, self._rows, feature.coarsening, donors=donors)
             except DataError as error:
                 raise DataError(f"the feature of {feature.name!r} cannot be used: {error}") from error
-        return self._classes[feature]
+        return self._classes[feature, self._rows]
+
+    def made(self, maker: Maker, path: tuple[str, ...], parent: Stream, feature: Feature) -> Stream:
+        """Donors made for the draws: new rows after the dataset's, checked to agree with what they stand in for."""
+        own = self.sample.rows(parent)
+        if own.ndim > 1:
+            raise HypothesisError(f"donors of {feature.name!r} cannot be made below a claim per position")
+        key = int(keyed_uniforms(self.sample.seed, (*path, "made")) * 2**53)
+        datums = {name: column[own] for name, column in self.columns.items()}
+        changed = maker(dict(datums), np.random.default_rng(key))
+        start = self._rows
+        for name, column in appended(self.columns, datums, changed, feature.name).items():
+            self.columns[name] = column
+        rows = start + np.arange(len(own))
+        ids = self._ids(feature)
+        wrong = (ids[own] != ids[rows]).reshape(len(own), -1).any(axis=1)
+        if wrong.any():
+            raise DataError(
+                f"the donors made for {feature.name!r} must agree with the datums that they stand in for; "
+                f"the one for row {own[wrong.argmax()]} does not"
+            )
+        return Given(rows)
+
+    def _ids(self, feature: Feature) -> np.ndarray:
+        classes = self.classes(feature)
+        return classes.ids if isinstance(classes, Classes) else np.stack([c.ids for c in classes.at], axis=1)
+
+    @property
+    def _rows(self) -> int:
+        """The rows of the dataset and those that were made."""
+        return len(next(iter(self.columns.values())))
 
     def is_floating(self, value: Expression) -> bool:
         """Whether a value is a tensor of floating-point numbers; found on the first row."""
@@ -66,7 +98,7 @@ class Evaluator:
         return isinstance(first, Tensor) and first.is_floating_point()
 
     def _on_dataset(self, root: Expression) -> Any:
-        everything = np.arange(self.sample.dataset_rows)
+        everything = np.arange(self._rows)
         return self._values([root], lambda stream: everything, Live())[0]
 
     def chunk(self, roots: Sequence[Expression], start: int, stop: int, live: "Live | None" = None) -> list[Any]:
@@ -197,7 +229,7 @@ def _evaluation_order(roots: Iterable[Expression]) -> list[Expression]:
 
 
 def _streams(value: Expression) -> set[Stream]:
-    return {step.stream for step in _evaluation_order([value]) if isinstance(step, Leaf)}
+    return {step.stream for step in _evaluation_order([value]) if isinstance(step, Leaf | Averaged)}
 
 
 def _one_loss_per_row(value: Any, rows: int) -> Tensor:

@@ -9,10 +9,19 @@ import numpy as np
 import torch
 from jaxtyping import Float
 
-from scrubbing.arguments import Baseline, Rows, baseline_of, by_name, check_names, choose_references, fixed_rows
+from scrubbing.arguments import (
+    Baseline,
+    Rows,
+    baseline_of,
+    by_name,
+    check_names,
+    choose_references,
+    fixed_rows,
+    given_donors,
+)
 from scrubbing.correspondence import Hypothesis
 from scrubbing.dataset import as_columns
-from scrubbing.errors import DataError, GraphError, ScrubbingWarning
+from scrubbing.errors import DataError, GraphError, HypothesisError, ScrubbingWarning
 from scrubbing.evaluate import Evaluator
 from scrubbing.exact import exact_losses, exact_two_level_variance
 from scrubbing.expressions import Expression
@@ -100,7 +109,9 @@ def scrub(
     each hypothesis's own G) or a `Hypothesis`. `references` are all rows in order, that many rows drawn with
     replacement, or the rows given; each is scrubbed `draws` times. `others` says what stands in for unclaimed inputs:
     one donor per visited "node" (the paper), per "reference", per "input", or `others[i]` for the reference in row i.
-    `donors` fixes the donor of a node of I for the reference in each row (`[rows]`, or `[rows, positions]`).
+    `donors` fixes the donor of a node of I for the reference in each row (`[rows]`, or `[rows, positions]`), or is a
+    function that makes agreeing donors for classes that the data lack: of the columns of the datums to stand in for,
+    and a `numpy.random.Generator`, it returns the columns that change.
     `exclude_self` keeps a datum from standing in for itself. `unclaimed` says what stands in for an unclaimed node with
     a floating-point value: a donor's ("resample"), the mean over rows ("mean", or `mean(by=column)`), "zero", or what a
     function makes of the donor's. `together` lists groups of nodes of I, read by one parent, that share their donor.
@@ -118,13 +129,15 @@ def scrub(
     chosen = choose_references(references, dataset_rows, seed)
     policy = Policy(
         others=others if isinstance(others, str) else fixed_rows("others", others, dataset_rows),
-        donors={name: fixed_rows(f"donors[{name!r}]", r, dataset_rows, axes=2) for name, r in (donors or {}).items()},
+        donors={name: given_donors(name, donor, dataset_rows) for name, donor in (donors or {}).items()},
         exclude_self=exclude_self,
         unclaimed=unclaimed,
         together=tuple(frozenset(group) for group in together),
         cap=cap,
     )
     sample = Sample(chosen, dataset_rows, seed=seed, draws=draws, exclude_self=exclude_self)
+    if exact and any(map(callable, policy.donors.values())):
+        raise HypothesisError("exact mode cannot follow donors that are made; sample them (exact=False)")
     evaluator = Evaluator(columns, sample)
     planner = Planner(policy, evaluator)
     check_names(named, policy, columns, baseline)

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
+import numpy as np
 import torch
 
 from scrubbing.coarsening import Coarsening
@@ -29,6 +30,9 @@ class mean:
     by: str | None = None
 
 
+# Makes a donor for each of the datums given: of their columns and a source of randomness, the columns that change.
+Maker = Callable[[dict[str, Any], np.random.Generator], Mapping[str, Any]]
+
 Unclaimed = str | mean | Callable[[Any], Any]
 
 
@@ -36,13 +40,13 @@ Unclaimed = str | mean | Callable[[Any], Any]
 class Policy:
     """What stands in for what a hypothesis leaves open (SEMANTICS: policies).
 
-    `others` is "node", "reference", "input" or a fixed pairing; `donors` fixes the stream of I's nodes by name;
-    `unclaimed` is what a donor's value of an unclaimed node is replaced by; `together` groups nodes of I, read by one
-    parent, that share their donor.
+    `others` is "node", "reference", "input" or a fixed pairing; `donors` fixes or makes the donors of I's nodes, by
+    name; `unclaimed` is what a donor's value of an unclaimed node is replaced by; `together` groups nodes of I, read
+    by one parent, that share their donor.
     """
 
     others: str | Fixed = "node"
-    donors: Mapping[str, Fixed] = field(default_factory=dict)
+    donors: Mapping[str, Fixed | Maker] = field(default_factory=dict)
     exclude_self: bool = False
     unclaimed: Unclaimed = "resample"
     together: tuple[frozenset[str], ...] = ()
@@ -69,6 +73,10 @@ class Dataset(Protocol):
 
     def classes(self, feature: Feature) -> Classes | PositionClasses:
         """Which rows agree on a feature."""
+        ...
+
+    def made(self, maker: Maker, path: Path, parent: Stream, feature: Feature) -> Stream:
+        """Donors made to agree with the parent's datums on a feature."""
         ...
 
     def is_floating(self, value: Expression) -> bool:
@@ -127,11 +135,15 @@ class Planner:
         idle = tuple(name for name in hypothesis.I.order if name != output and name not in walk.effective)
         return Scrubbed(root, tuple(walk.visits), walk.streams, walk.leaves_open, idle)
 
-    def classes(self, hypothesis: Hypothesis, name: str) -> Classes | PositionClasses:
-        """Which rows agree on a node of I."""
+    def feature(self, hypothesis: Hypothesis, name: str) -> Feature:
+        """The value of a node of I, as a feature of the data."""
         I = hypothesis.I
         value = self.expressions.forward(I, name, dict.fromkeys(I.columns, References()))
-        return self.dataset.classes(Feature(name, value, I[name].per_position, I[name].coarsening))
+        return Feature(name, value, I[name].per_position, I[name].coarsening)
+
+    def classes(self, hypothesis: Hypothesis, name: str) -> Classes | PositionClasses:
+        """Which rows agree on a node of I."""
+        return self.dataset.classes(self.feature(hypothesis, name))
 
 
 @dataclass
@@ -216,8 +228,11 @@ class _Walk:
     def _donor(self, name: str, path: Path, parent: Stream, classes: Classes | PositionClasses) -> Stream:
         """The stream x' of a claimed node, given its parent's."""
         node = self.h.I[name]
-        if name in self.planner.policy.donors:
-            return self.planner.policy.donors[name]
+        given = self.planner.policy.donors.get(name)
+        if isinstance(given, Fixed):
+            return given
+        if given is not None:
+            return self.planner.dataset.made(given, path, parent, self.planner.feature(self.h, name))
         if self._passes_only_what_agrees(name):
             return parent
         if node.per_position and parent.positions is not None:

@@ -7,7 +7,7 @@ from jaxtyping import Float, Int
 from pydantic import BaseModel, ConfigDict
 
 from scrubbing.plan import Scrubbed, Visit
-from scrubbing.sampling.streams import Sample
+from scrubbing.sampling.streams import Fixed, Given, Sample
 
 
 class NodeVacuity(BaseModel):
@@ -38,7 +38,7 @@ class Vacuity(BaseModel):
     @property
     def nothing_was_tested(self) -> bool:
         """Whether every donor had to be the reference itself, so that 100% is recovered by construction."""
-        return self.bits == 0
+        return self.bits == 0 and not any(node.swapped for node in self.nodes)
 
     def __str__(self) -> str:
         if self.nothing_was_tested:
@@ -65,10 +65,13 @@ def _node(visit: Visit, sample: Sample) -> NodeVacuity:
         path=visit.path,
         classes=visit.classes.count,
         singletons=float((sizes == 1).mean()),
-        swapped=float(_swap_rate(sizes, sample).mean()),
-        bits=float(np.log2(sizes).mean()),
+        swapped=float(_swap_rate(visit, sizes, sample).mean()),
+        bits=float(np.log2(np.maximum(sizes, 1)).mean()),
     )
 
 
-def _swap_rate(sizes: Int[np.ndarray, "..."], sample: Sample) -> Float[np.ndarray, "..."]:
+def _swap_rate(visit: Visit, sizes: Int[np.ndarray, "..."], sample: Sample) -> Float[np.ndarray, "..."]:
+    if isinstance(visit.donor, Fixed | Given):
+        own, donor = (np.atleast_2d(sample.rows(stream).T) for stream in (visit.parent, visit.donor))
+        return (own != donor).astype(float)
     return (sizes > 1).astype(float) if sample.exclude_self else 1 - 1 / sizes

@@ -34,7 +34,7 @@ from scrubbing.exact import ExactLosses, exact_losses, exact_two_level_variance
 from scrubbing.plan import Policy, mean
 from scrubbing.sampling.streams import Fixed
 
-TOO_MANY = 300  # runs, to enumerate
+TOO_MANY = 150  # runs, to enumerate
 
 
 def exactly(
@@ -56,8 +56,9 @@ def quickly(*args: Any, **options: Any) -> ExactLosses:
     try:
         return exactly(*args, cap=20_000, **options)
     except HypothesisError as error:
-        assert "its cap is 20,000" in str(error)
-        reject()
+        if "its cap is 20,000" in str(error):
+            reject()
+        raise
 
 
 def of(oracle: Oracle, **changes: Any) -> ExactLosses:
@@ -154,7 +155,7 @@ def examples(count: int) -> Callable[[Any], Any]:
 
 
 @pytest.mark.filterwarnings("ignore:Do not use the `random` module")  # beartype looks at random items of lists
-@examples(60)
+@examples(40)
 @given(st.data())
 def test_the_law_is_that_of_all_combinations_of_donors(data):
     h, columns = data.draw(hypotheses()), data.draw(datasets())
@@ -236,6 +237,7 @@ def test_only_rows_that_agree_on_all_that_is_shared_stand_in():
     ("unclaimed", "expected"),
     [
         ("zero", np.array([0, 4, 16, 9])),
+        ("mean", (9 / 4 - np.array([0, 2, 4, 3])) ** 2),
         (mean(), (9 / 4 - np.array([0, 2, 4, 3])) ** 2),
         (mean(by="x2"), (np.array([1.5, 2, 4, 1.5]) - np.array([0, 2, 4, 3])) ** 2),
     ],

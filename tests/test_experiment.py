@@ -705,3 +705,63 @@ def test_a_claim_without_effect_is_warned_of_by_name():
     with pytest.warns(ScrubbingWarning, match="hypothesis 'mine': the claim 'a' changes nothing") as told:
         score({"mine": Hypothesis(graph, claims)}, data, baseline=Graph(loss=reads("y")))
     assert len(told) == 1
+
+
+# -- donors that are made
+
+PARITY = Graph(a=lambda x: x, loss=lambda a, y: (a - y) ** 2)
+SINGLES = {"x": torch.tensor([0.0, 1.0, 2.0]), "y": torch.zeros(3)}
+BY_THIRD = Graph(a=lambda x: x % 3, loss=reads("a", "y"))
+
+
+def test_donors_can_be_made_for_classes_that_the_data_lack():
+    def make(own, rng):
+        return {"x": own["x"] + 3 * torch.from_numpy(rng.integers(1, 3, len(own["x"])))}
+
+    settings = {"baseline": Graph(loss=reads("y")), "draws": 200}
+    alone = score(Hypothesis(PARITY, BY_THIRD), SINGLES, **settings)
+    made = score(Hypothesis(PARITY, BY_THIRD), SINGLES, donors={"a": make}, **settings)
+    assert alone.vacuity.nothing_was_tested
+    assert not made.vacuity.nothing_was_tested
+    assert made.vacuity.nodes[-1].swapped == 1
+    expected = [np.mean([(x + 3) ** 2, (x + 6) ** 2]) for x in range(3)]
+    assert made.by_reference.scrubbed == pytest.approx(expected, rel=0.2)
+    again = score(Hypothesis(PARITY, BY_THIRD), SINGLES, donors={"a": make}, **settings)
+    assert again.by_reference.scrubbed == made.by_reference.scrubbed
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda own, rng: {"x": own["x"] + 1}, "must agree with the datums that they stand in for; the one for row 0"),
+        (lambda own, rng: {"z": own["x"]}, "must be a dict of columns of the data: x, y"),
+        (lambda own, rng: {"x": own["x"][:2]}, r"have the column 'x' of shape \[2\]; it must be \[3\]"),
+    ],
+    ids=["other class", "other column", "other shape"],
+)
+def test_made_donors_are_checked(make, message):
+    with pytest.raises(DataError, match=message):
+        score(Hypothesis(PARITY, BY_THIRD), SINGLES, donors={"a": make}, baseline=Graph(loss=reads("y")))
+
+
+def test_a_made_datum_without_an_agreeing_row_is_told():
+    graph = Graph(a=lambda x: x, b=lambda a: a, loss=lambda b, y: b - y)
+    claims = Graph(a=lambda x: x, b=lambda a: a % 3, loss=reads("b", "y"))
+    with pytest.raises(DataError, match="no row of the data agrees with a datum that was made"):
+        score(
+            Hypothesis(graph, claims),
+            SINGLES,
+            donors={"b": lambda own, rng: {"x": own["x"] + 3}},
+            baseline=Graph(loss=reads("y")),
+        )
+
+
+def test_exact_mode_refuses_made_donors():
+    with pytest.raises(HypothesisError, match="exact mode cannot follow donors that are made"):
+        score(
+            Hypothesis(PARITY, BY_THIRD),
+            SINGLES,
+            donors={"a": lambda own, rng: own},
+            exact=True,
+            baseline=Graph(loss=reads("y")),
+        )

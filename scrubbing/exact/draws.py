@@ -148,7 +148,7 @@ class Describer:
     @cached_property
     def planner(self) -> Planner:
         """It knows which rows agree."""
-        return Planner(self.policy, Evaluator(self.data.columns, Sample(np.arange(1), self.data.rows)))
+        return Planner(self.policy, Evaluator(dict(self.data.columns), Sample(np.arange(1), self.data.rows)))
 
     def describe(self, name: str) -> Description:
         """A node whose children were described before."""
@@ -186,7 +186,7 @@ class Describer:
         given = self.policy.donors.get(child)
         if given is None and self._passes_only_what_agrees(child):
             return [(None, None)]
-        source = self._agreement(child) if given is None else given.rows[self.contexts.row]
+        source = given.rows[self.contexts.row] if isinstance(given, Fixed) else self._agreement(child)
         if isinstance(source, PositionClasses):
             by_position = list(source.at)
         elif isinstance(source, np.ndarray) and source.ndim == 2:

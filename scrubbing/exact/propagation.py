@@ -192,7 +192,7 @@ class _Propagation:
     def _forward(self, name: str, draw: Draw, codes: Rows) -> Any:
         """The values of a draw's unclaimed inputs, for pairs of an own datum and a donor."""
         own, donor = (Fixed(rows) for rows in np.divmod(codes, self.data.rows))
-        evaluator = Evaluator(self.data.columns, Sample(np.arange(len(codes)), self.data.rows))
+        evaluator = Evaluator(dict(self.data.columns), Sample(np.arange(len(codes)), self.data.rows))
         planner = Planner(self.policy, evaluator)
         roots = [self._unclaimed(name, p, planner, own, donor) for p in draw.inputs]
         return _in_chunks(name, len(codes), lambda *chunk: tuple(evaluator.chunk(roots, *chunk)))
@@ -205,9 +205,10 @@ class _Propagation:
         replaceable = p in self.h.G and not passed and planner.dataset.is_floating(donated)
         if unclaimed == "resample" or not replaceable:
             return donated
-        if not isinstance(unclaimed, mean):
+        if callable(unclaimed) or unclaimed == "zero":
             return expressions.call(unclaimed if callable(unclaimed) else torch.zeros_like, (donated,))
-        classes = Classes(self.data.numbers([unclaimed.by] if unclaimed.by else []))
+        by = unclaimed.by if isinstance(unclaimed, mean) else None
+        classes = Classes(self.data.numbers([by] if by else []))
         unmixed = expressions.forward(self.h.G, p, dict.fromkeys(columns, References()))
         return expressions.averaged(unmixed, classes, own)
 

@@ -17,22 +17,24 @@ from scrubbing.errors import DataError
 
 @dataclass(frozen=True, eq=False)
 class Classes:
-    """A partition of the dataset's rows: two rows with one number agree.
+    """A partition of rows: two rows with one number agree.
 
+    Donors are the first `donors` rows, the dataset's own; rows after them were made (by default there are none).
     Compared by content, so that one partition found twice is one partition.
     """
 
     ids: Int[np.ndarray, "row"]
+    donors: int | None = None
 
     @cached_property
     def sizes(self) -> Int[np.ndarray, "class"]:
-        """The number of rows in each class."""
-        return np.bincount(self.ids)
+        """The number of donors in each class."""
+        return np.bincount(self.ids[: self.donors], minlength=int(self.ids.max()) + 1)
 
     @cached_property
     def digest(self) -> bytes:
         """A fingerprint of the partition."""
-        return blake2b(np.ascontiguousarray(self.ids).data, digest_size=16).digest()
+        return blake2b(np.ascontiguousarray(self.ids).data, digest_size=16, salt=repr(self.donors).encode()).digest()
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Classes) and self.digest == other.digest
@@ -42,7 +44,7 @@ class Classes:
 
     @cached_property
     def _members(self) -> Int[np.ndarray, "row"]:
-        return np.argsort(self.ids, kind="stable")
+        return np.argsort(self.ids[: self.donors], kind="stable")
 
     @cached_property
     def _starts(self) -> Int[np.ndarray, "class"]:
@@ -51,8 +53,8 @@ class Classes:
     @cached_property
     def _rank(self) -> Int[np.ndarray, "row"]:
         """A row's place within its class."""
-        rank = np.empty_like(self.ids)
-        rank[self._members] = np.arange(len(self.ids)) - np.repeat(self._starts, self.sizes)
+        rank = np.full_like(self.ids, -1)
+        rank[self._members] = np.arange(len(self._members)) - np.repeat(self._starts, self.sizes)
         return rank
 
     @property
@@ -72,11 +74,14 @@ class Classes:
         With `exclude_self` never the row itself, unless it is alone in its class.
         """
         ids = self.ids[rows]
+        if not self.sizes[ids].all():
+            raise DataError("no row of the data agrees with a datum that was made; make agreeing donors here as well")
         if not exclude_self:
             return self._members[self._starts[ids] + (uniforms * self.sizes[ids]).astype(np.int64)]
-        others = self.sizes[ids] - 1
+        itself = self._rank[rows] >= 0  # a made datum is not among the donors
+        others = np.where(itself, np.maximum(self.sizes[ids] - 1, 1), self.sizes[ids])
         pick = (uniforms * others).astype(np.int64)
-        pick += (pick >= self._rank[rows]) & (others > 0)
+        pick += itself & (pick >= self._rank[rows]) & (self.sizes[ids] > 1)
         return self._members[self._starts[ids] + pick]
 
 
@@ -108,23 +113,25 @@ class PositionClasses:
 def intersection(partitions: Sequence[Classes]) -> Classes:
     """Rows agree if they agree in every partition."""
     ids = np.stack([partition.ids for partition in partitions], axis=1)
-    return agreement(ids, len(ids))
+    return agreement(ids, len(ids), donors=partitions[0].donors)
 
 
-def agreement(value: Any, rows: int, coarsening: Coarsening | None = None) -> Classes:
+def agreement(value: Any, rows: int, coarsening: Coarsening | None = None, *, donors: int | None = None) -> Classes:
     """The classes of rows on which a feature's values agree: are equal (a tuple in every part), or nearly so.
 
     Raises `DataError` for a value that is not one per row, has NaN, or is of no fixed type.
     """
-    return Classes(_class_numbers(_coarse(value, rows, coarsening), rows, {}))
+    return Classes(_class_numbers(_coarse(value, rows, coarsening), rows, {}), donors)
 
 
-def agreement_by_position(value: Any, rows: int, coarsening: Coarsening | None = None) -> PositionClasses:
+def agreement_by_position(
+    value: Any, rows: int, coarsening: Coarsening | None = None, *, donors: int | None = None
+) -> PositionClasses:
     """The classes at each position of a feature `[rows, positions]`."""
     array = _as_array(_coarse(value, rows, coarsening), rows)
     if array.ndim != 2:
         raise DataError(f"a claim per position must return [rows, positions]; this one has shape {list(array.shape)}")
-    return PositionClasses(tuple(agreement(column, rows) for column in array.T))
+    return PositionClasses(tuple(agreement(column, rows, donors=donors) for column in array.T))
 
 
 def _coarse(value: Any, rows: int, coarsening: Coarsening | None) -> Any:

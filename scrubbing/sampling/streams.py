@@ -44,6 +44,14 @@ class Fixed:
         return hash(self.digest)
 
 
+@dataclass(frozen=True, eq=False)
+class Given:
+    """The row of each draw, in order: datums that were made for these draws, and no others."""
+
+    rows: Int[np.ndarray, " draw"]
+    positions: None = None
+
+
 @dataclass(frozen=True)
 class Drawn:
     """A donor for each reference, drawn among the rows that agree with `parent`'s; from the whole dataset without one.
@@ -57,7 +65,7 @@ class Drawn:
     positions: int | None = None
 
 
-Stream = References | Fixed | Drawn
+Stream = References | Fixed | Given | Drawn
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,6 +98,8 @@ class Sample:
             return reference
         if isinstance(stream, Fixed):
             return stream.rows[reference]
+        if isinstance(stream, Given):
+            return stream.rows
         uniforms = self._uniforms(stream)
         parent = reference if stream.parent is None else self.rows(stream.parent)
         if stream.positions is not None:
