@@ -37,7 +37,7 @@ class Bins:
 
     def __call__(self, values: Float[np.ndarray, "row *shape"]) -> Int[np.ndarray, "row *shape"]:
         edges = np.quantile(values, np.arange(1, self.k) / self.k, axis=0)
-        return (values[None] > edges).sum(axis=0)
+        return (values[None] > edges[:, None]).sum(axis=0)
 
 
 Coarsening = Within | Bins

@@ -391,3 +391,9 @@ def test_claims_per_position_say_what_they_lack():
     )
     nested = Graph(a=per_position(reads("tokens")), h=per_position(lambda a: a), loss=reads("h"))
     refused(nested, two, SEQUENCES, "'a' is claimed per position below another claim per position; claim it whole")
+
+
+def test_donors_that_a_function_makes_are_refused():
+    with pytest.raises(HypothesisError, match="'a' a function that makes donors, and exact mode needs rows"):
+        h = Hypothesis(KEEP_X1.G, KEEP_X1.I)
+        exact_losses(h, as_columns(KEEP_X1.data), np.arange(3), Policy(donors={"a": lambda datum, random: datum}))

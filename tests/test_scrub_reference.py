@@ -14,6 +14,8 @@ from torch import Tensor
 
 from scrubbing import Graph, Hypothesis, Node, bins, mean, per_position, reads, scrub, within
 
+pytestmark = pytest.mark.filterwarnings("ignore::scrubbing.ScrubbingWarning")  # some claims change nothing
+
 POSITIONS = 2
 COLUMNS = ("x0", "x1", "x2")
 FEATURE_ONLY = "extra"  # a column that no network reads
@@ -183,7 +185,6 @@ def check(h: Hypothesis, columns: dict[str, Tensor], *, references: Any = None, 
     np.testing.assert_allclose(losses.original, original, rtol=0, atol=1e-12)
 
 
-@pytest.mark.filterwarnings("ignore::scrubbing.ScrubbingWarning")
 @pytest.mark.filterwarnings("ignore:Do not use the `random` module")  # beartype looks at random items of lists
 @settings(
     max_examples=200,

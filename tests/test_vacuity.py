@@ -16,7 +16,7 @@ NETWORK = Graph(
     out=lambda b, other: b + other,
     loss=lambda out, y: (out - y) ** 2,
 )
-SIX = {"x": torch.arange(6.0), "y": torch.zeros(6)}
+SIX = {"x": torch.arange(6.0), "y": 5 * torch.arange(6.0)}  # the network is right
 KINDS = torch.tensor([0, 0, 0, 1, 1, 2])  # three rows of a kind, two, and one alone
 ALL_CLAIMED = Graph(a=reads("x"), b=reads("a"), other=reads("x"), out=reads("b", "other"), loss=reads("out", "y"))
 
@@ -71,7 +71,8 @@ def test_below_a_donor_the_classes_are_those_of_the_donor():
 
 def test_bits_scrubbed_are_the_sum_over_nodes():
     vacuity = score(OF_KINDS | {"b": lambda a: 0 * a}).vacuity
-    assert vacuity.bits == pytest.approx(log2(6) + (3 * log2(3) + 2) / 6)
+    of_kinds = (3 * log2(3) + 2 * log2(2)) / 6  # of `other`, and of `out`, in which nothing else varies
+    assert vacuity.bits == pytest.approx(of_kinds + log2(6) + of_kinds)
     assert [n.path for n in vacuity.nodes] == ["loss/out", "loss/out/b", "loss/out/b/a", "loss/out/other"]
 
 

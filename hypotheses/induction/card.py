@@ -22,7 +22,6 @@ class Card:
 
     recipe: Recipe
     run: Run
-    minutes: float
     layers: tuple[HeadScores, HeadScores]
     suite: Suite
     scores: Mapping[str, Score]
@@ -38,8 +37,7 @@ def write_card(path: Path, card: Card) -> None:
         recipe=card.recipe,
         python=platform.python_version(),
         torch=torch.__version__.split("+")[0],
-        threads=torch.get_num_threads(),
-        minutes=round(card.minutes),
+        minutes=round(card.run.seconds / 60),
         curve=card.run.curve[1::2],
         layers=card.layers,
         suite=card.suite,

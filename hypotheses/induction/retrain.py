@@ -6,7 +6,6 @@ Text, tokenizer, weights, head roles, whitelist and model card. An interrupted r
 import json
 import platform
 import sysconfig
-import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
@@ -64,9 +63,7 @@ def retrain(
     rows = held_out_rows(token_stream(held_out_files, tokenizer), HELD_OUT_ROWS, recipe.n_ctx, begin)
     say(f"{len(stream):,} tokens to train on")
 
-    started = time.monotonic()
     run = _trained(recipe, stream, rows, begin, out / "checkpoint.pt")
-    minutes = (time.monotonic() - started) / 60
 
     save_file(weights(run, recipe), out / "model.safetensors")
     (out / "config.json").write_text(json.dumps(configuration(recipe), indent=2) + "\n")
@@ -74,7 +71,7 @@ def retrain(
     # Chosen on the text that the model learnt from, so that no token is chosen by the rows that it is then scored on.
     chosen = whitelist(every, recipe.d_vocab, exclude=[begin, end])
     np.savez_compressed(out / "data.npz", tokens=rows, whitelist=chosen)
-    describe(out, run, recipe, begin, minutes)
+    describe(out, run, recipe, begin)
     (out / "checkpoint.pt").unlink(missing_ok=True)
 
 
@@ -88,7 +85,7 @@ def _trained(recipe: Recipe, stream: np.ndarray, rows: np.ndarray, begin: int, c
     return run
 
 
-def describe(out: Path, run: Run, recipe: Recipe, begin: int, minutes: float) -> None:
+def describe(out: Path, run: Run, recipe: Recipe, begin: int) -> None:
     """Measure the heads of a finished model, name their roles, score the ladder, and write it all to the model card."""
     tokens = torch.from_numpy(np.load(out / "data.npz")["tokens"].astype(np.int64))
     model = load_transformer(out)
@@ -98,7 +95,7 @@ def describe(out: Path, run: Run, recipe: Recipe, begin: int, minutes: float) ->
     ladder = suite(out)
     say("scoring the 26 experiments")
     scores = ladder.score(progress=True)
-    write_card(out / "README.md", Card(recipe, run, minutes, layers, ladder, scores))
+    write_card(out / "README.md", Card(recipe, run, layers, ladder, scores))
     say(f"wrote {out}")
 
 

@@ -1,6 +1,7 @@
 """The optimisation: parameters, a plain forward pass, and a loop that can be stopped and taken up again."""
 
 import math
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -54,6 +55,7 @@ class Run:
     parameters: Parameters
     optimizers: list[torch.optim.Optimizer]
     step: int = 0
+    seconds: float = 0.0  # spent in training, over all sittings
     curve: list[dict[str, float]] = field(default_factory=list)
 
 
@@ -200,6 +202,7 @@ def save_checkpoint(run: Run, path: Path) -> None:
         "parameters": {name: value.detach() for name, value in run.parameters.items()},
         "optimizers": [optimizer.state_dict() for optimizer in run.optimizers],
         "step": run.step,
+        "seconds": run.seconds,
         "curve": run.curve,
     }
     unfinished = path.with_suffix(".unfinished")
@@ -216,7 +219,7 @@ def load_checkpoint(path: Path, recipe: Recipe) -> Run:
             run.parameters[name].copy_(value)
     for optimizer, saved in zip(run.optimizers, state["optimizers"], strict=True):
         optimizer.load_state_dict(saved)
-    run.step, run.curve = state["step"], state["curve"]
+    run.step, run.seconds, run.curve = state["step"], state["seconds"], state["curve"]
     return run
 
 
@@ -254,7 +257,9 @@ def train(
 ) -> Iterator[tuple[int, float]]:
     """Train to the recipe's end, yielding (step, loss); the curve and the checkpoint grow every `every` steps."""
     while run.step < recipe.steps:
+        started = time.monotonic()
         loss = advance(run, stream, recipe, begin)
+        run.seconds += time.monotonic() - started
         if run.step % every == 0 or run.step == recipe.steps:
             run.curve.append(measure(run, held_out, recipe, begin))
             save_checkpoint(run, checkpoint)

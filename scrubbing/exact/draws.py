@@ -184,6 +184,11 @@ class Describer:
     def _sources(self, child: str) -> list[tuple[int | None, Classes | Rows | None]]:
         """Where a child's donor comes from, by position if it is claimed so: classes, given rows, or neither."""
         given = self.policy.donors.get(child)
+        if given is not None and not isinstance(given, Fixed):
+            raise HypothesisError(
+                f"donors gives {child!r} a function that makes donors, and exact mode needs rows of the data; "
+                f"estimate the loss by sampling instead"
+            )
         if given is None and self._passes_only_what_agrees(child):
             return [(None, None)]
         source = given.rows[self.contexts.row] if isinstance(given, Fixed) else self._agreement(child)
