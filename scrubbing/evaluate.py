@@ -204,14 +204,15 @@ class Live:
 
 
 def _nbytes(value: Any) -> int:
-    """What a value takes; a part that tuples of tuples hold many times counts once."""
-    parts, seen = [value], {}
-    while parts:
-        part = parts.pop()
-        if id(part) not in seen:
-            seen[id(part)] = part
-            parts.extend(part if isinstance(part, tuple) else ())
-    return sum(getattr(part, "nbytes", 0) for part in seen.values())
+    """What a value takes; parts that a tuple holds twice are counted once (tuples of tuples may share nearly all)."""
+    parts: dict[int, Any] = {}
+    stack = [value]
+    while stack:
+        part = stack.pop()
+        if id(part) not in parts:
+            parts[id(part)] = part
+            stack.extend(part if isinstance(part, tuple) else ())
+    return sum(getattr(part, "nbytes", 0) for part in parts.values())
 
 
 def _evaluation_order(roots: Iterable[Expression]) -> list[Expression]:

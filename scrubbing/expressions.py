@@ -92,8 +92,16 @@ class Expressions:
         return self._known.setdefault((column, stream), Leaf(column, stream))
 
     def call(self, fn: Callable[..., Any], arguments: tuple[Expression, ...]) -> Expression:
-        """A function of expressions."""
-        return self._known.setdefault((fn, *map(id, arguments)), Call(fn, arguments))
+        """A function of expressions.
+
+        A function may have a method `lower(arguments, call)` that says the same in calls that are cheaper or that
+        others share, or returns None.
+        """
+        key = (fn, *map(id, arguments))
+        if key not in self._known:
+            lower = getattr(fn, "lower", None)
+            self._known[key] = (lower and lower(arguments, self.call)) or Call(fn, arguments)
+        return self._known[key]
 
     def assembled(self, value: Expression, axis: int, positions: int) -> Expression:
         """An expression whose positions come from streams of their own."""

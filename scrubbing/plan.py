@@ -230,7 +230,7 @@ class _Walk:
         node = self.h.I[name]
         given = self.planner.policy.donors.get(name)
         if isinstance(given, Fixed):
-            return given
+            return given.at_positions(parent.positions)
         if given is not None:
             return self.planner.dataset.made(given, path, parent, self.planner.feature(self.h, name))
         if self._passes_only_what_agrees(name):

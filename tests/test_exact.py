@@ -394,6 +394,7 @@ def test_claims_per_position_say_what_they_lack():
 
 
 def test_donors_that_a_function_makes_are_refused():
+    h, columns = Hypothesis(KEEP_X1.G, KEEP_X1.I), as_columns(KEEP_X1.data)
+    policy = Policy(donors={"a": lambda datum, random: datum})
     with pytest.raises(HypothesisError, match="'a' a function that makes donors, and exact mode needs rows"):
-        h = Hypothesis(KEEP_X1.G, KEEP_X1.I)
-        exact_losses(h, as_columns(KEEP_X1.data), np.arange(3), Policy(donors={"a": lambda datum, random: datum}))
+        exact_losses(h, columns, np.arange(3), policy)

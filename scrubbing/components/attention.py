@@ -1,8 +1,8 @@
 """Attention heads, whole and in parts: queries, keys, values, pattern, and what a pattern moves under a mask."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -11,10 +11,13 @@ from jaxtyping import Float
 from torch import Tensor
 
 from scrubbing.components.base import Component
-from scrubbing.components.residual import Resid, ResidualReader
+from scrubbing.components.residual import Difference, Resid, ResidualReader
 
 PerHead = Float[Tensor, "batch position head d_head"]
 PatternValue = Float[Tensor, "batch head query key"]
+
+# Makes an expression of a function and expressions: how a component says what it computes in terms of others.
+Caller = Callable[[Callable[..., Any], tuple[Any, ...]], Any]
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,21 +59,39 @@ class Projection(Component):
     sums_inputs: ClassVar[bool] = True
 
     def __call__(self, *terms: Resid) -> PerHead:
-        return self.of(self.reader(*terms))
+        return self.of_normalised(self.reader(*terms))
 
-    def of(self, x: Resid) -> PerHead:
+    def lower(self, arguments: tuple[Any, ...], call: Caller) -> Any:
+        """The stream is read and normalised once for all that project it."""
+        return call(self.of_normalised, (call(self.reader, arguments),))
+
+    @property
+    def of_normalised(self) -> "ProjectionOfNormalised":
         """The projection of a stream that has been normalised already."""
+        return ProjectionOfNormalised(self.W, self.b, self.position, self.rotary)
+
+    def heads(self, heads: Sequence[int]) -> "Projection":
+        """The same for some of the heads."""
+        chosen = list(heads)
+        return replace(self, W=self.W[chosen], b=None if self.b is None else self.b[chosen])
+
+
+@dataclass(frozen=True, eq=False)
+class ProjectionOfNormalised(Component):
+    """A projection without its reader (see `Projection`)."""
+
+    W: Float[Tensor, "head d_model d_head"]
+    b: Float[Tensor, "head d_head"] | None
+    position: Float[Tensor, "n_ctx d_model"] | None
+    rotary: Rotary | None
+
+    def __call__(self, x: Resid) -> PerHead:
         if self.position is not None:
             x = x + self.position[: x.shape[1]]
         y = rearrange(x @ rearrange(self.W, "h d e -> d (h e)"), "b s (h e) -> b s h e", h=self.W.shape[0])
         if self.b is not None:
             y = y + self.b
         return y if self.rotary is None else self.rotary(y)
-
-    def heads(self, heads: Sequence[int]) -> "Projection":
-        """The same for some of the heads."""
-        chosen = list(heads)
-        return replace(self, W=self.W[chosen], b=None if self.b is None else self.b[chosen])
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,6 +135,16 @@ class HeadOutput(Component):
     def __call__(self, pattern: PatternValue, v: PerHead) -> Resid:
         return write(self._moved(pattern, v), self.W_O)
 
+    def lower(self, arguments: tuple[Any, ...], call: Caller) -> Any:
+        """What is off a mask is the whole less what is under it; the whole needs no pattern to be held."""
+        pattern, v = arguments
+        if self.mask is not None and self.mask.complement:
+            return call(Difference(), tuple(call(replace(self, mask=m), arguments) for m in (None, ~self.mask)))
+        made_by = getattr(pattern, "fn", None)
+        if self.mask is None and isinstance(made_by, Pattern):
+            return call(FusedHeads(self.W_O, made_by.scale), (*pattern.arguments, v))
+        return None
+
     def _moved(self, pattern: PatternValue, v: PerHead) -> PerHead:
         if self.mask is None:
             return _all_moved(pattern, v)
@@ -123,6 +154,19 @@ class HeadOutput(Component):
                 weight = rearrange(pattern.diagonal(-distance, -2, -1), "b h s -> b s h 1")
                 moved[:, distance:] += weight * v[:, : v.shape[1] - distance]
         return _all_moved(pattern, v) - moved if self.mask.complement else moved
+
+
+@dataclass(frozen=True, eq=False)
+class FusedHeads(Component):
+    """What heads write, of their queries, keys and values: pattern and output in one."""
+
+    W_O: Float[Tensor, "head d_head d_model"]
+    scale: float
+
+    def __call__(self, q: PerHead, k: PerHead, v: PerHead) -> Resid:
+        q, k, v = (rearrange(part, "b s h e -> b h s e") for part in (q, k, v))
+        z = F.scaled_dot_product_attention(q, k, v, is_causal=True, scale=self.scale)
+        return write(rearrange(z, "b h s e -> b s h e"), self.W_O)
 
 
 @dataclass(frozen=True, eq=False)
@@ -151,10 +195,12 @@ class Attention(Component):
     sums_inputs: ClassVar[bool] = True
 
     def __call__(self, *terms: Resid) -> Resid:
-        x = self.q.reader(*terms)
-        q, k, v = (rearrange(part.of(x), "b s h e -> b h s e") for part in (self.q, self.k, self.v))
-        z = F.scaled_dot_product_attention(q, k, v, is_causal=True, scale=self.scale)
-        return write(rearrange(z, "b h s e -> b s h e"), self.W_O)
+        return FusedHeads(self.W_O, self.scale)(self.q(*terms), self.k(*terms), self.v(*terms))
+
+    def lower(self, arguments: tuple[Any, ...], call: Caller) -> Any:
+        """Queries, keys and values are shared with whoever else asks for them."""
+        parts = tuple(call(part, arguments) for part in (self.q, self.k, self.v))
+        return call(FusedHeads(self.W_O, self.scale), parts)
 
     def heads(self, heads: Sequence[int]) -> "Attention":
         """The same for some of the heads."""

@@ -32,6 +32,12 @@ class Fixed:
     def positions(self) -> int | None:
         return self.rows.shape[1] if self.rows.ndim == 2 else None
 
+    def at_positions(self, positions: int | None) -> "Fixed":
+        """The same rows at each position, where each has streams of its own below."""
+        if positions is None or self.positions is not None:
+            return self
+        return Fixed(np.repeat(self.rows[:, None], positions, axis=1))
+
     @cached_property
     def digest(self) -> bytes:
         """A fingerprint of the rows."""
