@@ -191,6 +191,16 @@ def test_what_is_evaluated_is_what_the_file_says(results, folder):
     assert losses() != pytest.approx(losses(whitelist=whitelist), rel=1e-3)
 
 
+def test_dividing_by_all_positions_changes_losses_and_no_percentage(folder):
+    evaluated, positions = (suite(folder, dtype=torch.float64, per=per) for per in ("example", "position"))
+    share = columns(folder)["weights"].mean()
+    for one, other in zip(*(s.only(["naive"]).score().values() for s in (evaluated, positions)), strict=True):
+        assert other.original == pytest.approx(one.original * share, rel=1e-12)
+        assert other.scrubbed == pytest.approx(one.scrubbed * share, rel=1e-12)
+        assert other.recovered == pytest.approx(one.recovered, abs=1e-12)
+    assert "mean over all positions" in positions.about["normalisation"]
+
+
 def test_without_types_of_positions_refined_5_is_left_out_and_a_line_says_so(scrubbing, folder):
     data = with_data(folder, "atypical")
     finished = scrubbing("score", "induction", "--model", folder, "--data", data, "--only", "refined 5")

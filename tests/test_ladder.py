@@ -5,8 +5,9 @@ from collections.abc import Mapping
 import numpy as np
 import pytest
 import torch
-from jaxtyping import Bool, Int
-from reference_ladder import LADDER, ladder_losses
+from jaxtyping import Bool, Int, config
+from reference_ladder import LADDER, ladder_losses, layer_1, make_streams, name_groups, read_row, row_losses
+from reference_ladder import losses as losses_of_row
 from reference_transformer import random_data, random_transformer
 from torch import Tensor
 
@@ -51,7 +52,9 @@ def draw_donors(atypical: Bool[Tensor, "row position"]) -> Int[Tensor, "row posi
     return torch.cat(drawn, dim=1)
 
 
-def scores(model: Transformer, roles: Mapping, data: Mapping[str, Tensor], **settings) -> Scores:
+def scores(
+    model: Transformer, roles: Mapping, data: Mapping[str, Tensor], *, rh1_k_direct: bool = False, **settings
+) -> Scores:
     weights = data["weights"]
     columns = {
         "tokens": data["tokens"][:, :-1],
@@ -60,7 +63,7 @@ def scores(model: Transformer, roles: Mapping, data: Mapping[str, Tensor], **set
         "atypical": data["atypical"],
     }
     G = network(model, Roles.model_validate(roles))
-    claims = {name: hypothesis(G, streams) for name, streams in experiments().items()}
+    claims = {name: hypothesis(G, streams) for name, streams in experiments(rh1_k_direct=rh1_k_direct).items()}
     settings = {"others": data["other"]} | settings
     return scrub(claims, columns, baseline=Hypothesis(G, HEADS_DO_NOTHING), **settings)
 
@@ -93,8 +96,17 @@ def assert_equal(got: Losses, expected: Losses, *, atol: float = 1e-10) -> None:
         torch.testing.assert_close(got[claim], expected[claim], rtol=0, atol=atol, msg=str(claim))
 
 
-@pytest.mark.parametrize("norm", ["LN", None])
-@pytest.mark.parametrize("roles", GROUPS.values(), ids=GROUPS)
+@pytest.fixture
+def unchecked():
+    """As on a user's machine, where annotations are not checked: several times as fast."""
+    config.update("jaxtyping_disable", True)
+    yield
+    config.update("jaxtyping_disable", False)
+
+
+@pytest.mark.parametrize(
+    ("roles", "norm"), [*((roles, "LN") for roles in GROUPS.values()), (REDWOOD, None)], ids=[*GROUPS, "norms off"]
+)
 def test_every_experiment_on_a_random_network_equals_the_formulas(roles, norm):
     model = random_model(normalization_type=norm)
     data = random_rows(model)
@@ -106,6 +118,7 @@ def test_every_experiment_on_a_random_network_equals_the_formulas(roles, norm):
 
 @pytest.mark.parametrize("norm", [False, True], ids=["norms off", "norms on"])
 @pytest.mark.parametrize("name", RECIPES)
+@pytest.mark.usefixtures("unchecked")
 def test_hand_made_models_are_exact_or_fail_as_they_must(name, norm):
     made = build(name, norm=norm, rows=6)
     model = Transformer(TransformerConfig(**made.config), made.weights)
@@ -119,6 +132,7 @@ def test_hand_made_models_are_exact_or_fail_as_they_must(name, norm):
 
 
 @pytest.mark.parametrize("norm", ["LN", None])
+@pytest.mark.usefixtures("unchecked")
 def test_a_row_that_is_its_own_other_and_donor_loses_nothing(norm):
     model = random_model(normalization_type=norm)
     data = random_rows(model)
@@ -128,9 +142,9 @@ def test_a_row_that_is_its_own_other_and_donor_loses_nothing(norm):
     assert_equal(found, dict.fromkeys(LADDER, found["original", ""]), atol=1e-12)
 
 
-@pytest.mark.parametrize("norm", ["LN", None])
-def test_what_refined_5_draws_are_patterns_of_the_same_type(norm):
-    model = random_model(normalization_type=norm)
+@pytest.mark.usefixtures("unchecked")
+def test_what_refined_5_draws_are_patterns_of_the_same_type():
+    model = random_model()
     data = random_rows(model)
     found = scores(model, REDWOOD, data)
     drawn = {name: score.donors[TYPICAL_PATH] for name, score in found.items() if TYPICAL_PATH in score.donors}
@@ -139,6 +153,25 @@ def test_what_refined_5_draws_are_patterns_of_the_same_type(norm):
     assert np.array_equal(donors, again)
     assert len(np.unique(donors[0])) > 1
     assert_equal(losses(found), slow_losses(model, REDWOOD, data, torch.from_numpy(donors)))
+
+
+@pytest.mark.usefixtures("unchecked")
+def test_refined_1_may_read_the_embedding_directly():
+    """K1 with e(x) in place of e(x~)."""
+    model = random_model()
+    data = random_rows(model)
+    found = losses(scores(model, REDWOOD, data, rh1_k_direct=True))
+    plain = losses(scores(model, REDWOOD, data))
+    assert {c for c in plain if not torch.equal(found[c], plain[c])} == {("refined 1", "K"), ("refined 1", "All")}
+    net = name_groups(model.weights, model.config.model_dump(), REDWOOD)
+    rows = [read_row(net, row[:-1]) for row in data["tokens"]]
+    each = []
+    for row, x, y in zip(data["tokens"], rows, (rows[i] for i in data["other"]), strict=True):
+        streams = make_streams(net, x, y)
+        IND = layer_1(net, net.IND, streams["R"], streams["K1"] - y.e + x.e, streams["R"])
+        each.append(losses_of_row(net, streams["R"], IND, row[1:]))
+    expected = row_losses(torch.stack(each), data["weights"])
+    torch.testing.assert_close(found["refined 1", "K"], expected, rtol=0, atol=1e-10)
 
 
 def test_there_are_25_experiments_besides_the_baseline_each_with_a_published_figure():

@@ -366,7 +366,7 @@ def refinements(draw: st.DrawFn, inputs: tuple[str, ...]) -> list[Node]:
         st.sampled_from(
             [
                 [replace(claim, fn=OfColumns(whole, ())), claim, replace(claim, fn=Both(mix, other)), reads(*inputs)],
-                [within(claim, 4), within(claim, 2), claim],
+                [within(claim, 4.0), within(claim, 2.0), claim],
                 [bins(claim, 2), bins(claim, 4), claim],
                 [within(reads(*inputs), 1.5), reads(*inputs)],
             ]
