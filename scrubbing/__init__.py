@@ -13,7 +13,7 @@ from scrubbing.experiment import Case, scrub
 from scrubbing.explanation import explanation_accuracy, run_explanation
 from scrubbing.graph import Graph, Node, bins, per_position, reads, within
 from scrubbing.interventions import interchange
-from scrubbing.plan import mean
+from scrubbing.policy import mean
 from scrubbing.record import load_record, restore, save_record
 from scrubbing.score import Score
 

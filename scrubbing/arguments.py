@@ -12,7 +12,7 @@ from scrubbing.correspondence import Hypothesis
 from scrubbing.dataset import Columns
 from scrubbing.errors import DataError, HypothesisError, nearest
 from scrubbing.graph import Graph
-from scrubbing.plan import Maker, Policy
+from scrubbing.policy import Maker, Policy, mean
 from scrubbing.sampling.streams import Fixed, draw_references
 
 Baseline = Graph | Hypothesis
@@ -73,6 +73,13 @@ def check_names(named: Mapping[Any, Hypothesis], policy: Policy, columns: Column
         raise HypothesisError(
             f'others={policy.others!r} is no policy; choose "node", "reference", "input" or a tensor of row numbers'
         )
+    unclaimed = policy.unclaimed
+    if isinstance(unclaimed, str) and unclaimed not in ("resample", "mean", "zero"):
+        raise HypothesisError(
+            f'unclaimed={unclaimed!r} is no policy; choose "resample", "mean", mean(by=column), "zero" or a function'
+        )
+    if isinstance(unclaimed, mean) and unclaimed.by is not None and unclaimed.by not in columns:
+        raise DataError(f"mean(by={unclaimed.by!r}): the data have no such column{nearest(unclaimed.by, columns)}")
     everything = [*named.values(), *(baseline_of(h, baseline) for h in named.values())]
     for graph in dict.fromkeys(graph for h in everything for graph in (h.G, h.I)):
         for column in graph.columns:
@@ -91,4 +98,5 @@ def check_names(named: Mapping[Any, Hypothesis], policy: Policy, columns: Column
 
 
 def baseline_of(h: Hypothesis, baseline: Baseline) -> Hypothesis:
+    """The hypothesis that recovers 0%: given, or an explanation applied to the network of `h`."""
     return replace(h, I=baseline, c={}) if isinstance(baseline, Graph) else baseline

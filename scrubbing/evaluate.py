@@ -12,7 +12,8 @@ from torch import Tensor
 from scrubbing.dataset import appended
 from scrubbing.errors import DataError, HypothesisError
 from scrubbing.expressions import Assembled, Averaged, Call, Expression, Leaf
-from scrubbing.plan import Feature, Maker
+from scrubbing.plan import Feature
+from scrubbing.policy import Maker
 from scrubbing.sampling.agreement import Classes, PositionClasses, agreement, agreement_by_position
 from scrubbing.sampling.randomness import keyed_uniforms
 from scrubbing.sampling.streams import Given, Sample, Stream

@@ -27,7 +27,8 @@ from scrubbing.evaluate import Evaluator
 from scrubbing.exact import exact_losses, exact_two_level_variance
 from scrubbing.expressions import Expression
 from scrubbing.graph import Graph
-from scrubbing.plan import Planner, Policy, Scrubbed, Unclaimed
+from scrubbing.plan import Planner, Scrubbed
+from scrubbing.policy import Policy, Unclaimed
 from scrubbing.progress import Advance, showing_progress
 from scrubbing.sampling.streams import References, Sample
 from scrubbing.score import Estimate, Score, by_draw, make_score, sampled_estimate

@@ -30,20 +30,25 @@ class Finished:
     err: str
 
 
+@pytest.fixture(autouse=True)
+def unchecked():
+    """As on a user's machine, where annotations are not checked."""
+    config.update("jaxtyping_disable", True)
+    yield
+    config.update("jaxtyping_disable", False)
+
+
 @pytest.fixture
 def scrubbing(capsys, monkeypatch) -> Callable[..., Finished]:
-    """The command, in this process; as on a user's machine, annotations are not checked."""
+    """The command, in this process."""
 
     def run(*arguments: object) -> Finished:
         monkeypatch.setattr(sys, "argv", ["scrubbing", *map(str, arguments)])
         monkeypatch.setenv("COLUMNS", "200")
-        config.update("jaxtyping_disable", True)
         try:
             status = main() or 0
         except SystemExit as stop:
             status = stop.code or 0
-        finally:
-            config.update("jaxtyping_disable", False)
         return Finished(status, *capsys.readouterr())
 
     return run

@@ -31,7 +31,7 @@ from test_scrub_reference import datasets, hypotheses, policies
 from scrubbing import DataError, Graph, Hypothesis, HypothesisError, Node, per_position, reads, scrub
 from scrubbing.dataset import as_columns
 from scrubbing.exact import ExactLosses, exact_losses, exact_two_level_variance
-from scrubbing.plan import Policy, mean
+from scrubbing.policy import Policy, mean
 from scrubbing.sampling.streams import Fixed
 
 TOO_MANY = 150  # runs, to enumerate

@@ -31,7 +31,8 @@ from scrubbing import (
 )
 from scrubbing.dataset import as_columns
 from scrubbing.evaluate import Evaluator
-from scrubbing.plan import Planner, Policy
+from scrubbing.plan import Planner
+from scrubbing.policy import Policy
 from scrubbing.sampling.streams import Sample
 
 ROWS = 24
@@ -230,6 +231,20 @@ BAD_INPUT = {
         HypothesisError,
         "'h' is claimed per position, but 'h' does not say which axis of its value runs over positions: "
         "give its Node a position_axis",
+    ),
+    "an unknown stand-in": (
+        TINY,
+        TINY_DATA,
+        {"unclaimed": "median"},
+        HypothesisError,
+        'unclaimed=\'median\' is no policy; choose "resample", "mean", mean(by=column), "zero" or a function',
+    ),
+    "a mean by an unknown column": (
+        TINY,
+        TINY_DATA,
+        {"unclaimed": mean(by="yy")},
+        DataError,
+        "mean(by='yy'): the data have no such column; did you mean 'y'?",
     ),
     "a rewrite that changes values": (
         WRONG_REWRITE,

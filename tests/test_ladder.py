@@ -107,6 +107,7 @@ def unchecked():
 @pytest.mark.parametrize(
     ("roles", "norm"), [*((roles, "LN") for roles in GROUPS.values()), (REDWOOD, None)], ids=[*GROUPS, "norms off"]
 )
+@pytest.mark.usefixtures("unchecked")
 def test_every_experiment_on_a_random_network_equals_the_formulas(roles, norm):
     model = random_model(normalization_type=norm)
     data = random_rows(model)

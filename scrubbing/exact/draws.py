@@ -11,7 +11,8 @@ from scrubbing.correspondence import Hypothesis
 from scrubbing.dataset import Columns
 from scrubbing.errors import HypothesisError
 from scrubbing.evaluate import Evaluator
-from scrubbing.plan import Planner, Policy, mean
+from scrubbing.plan import Planner
+from scrubbing.policy import Policy, mean
 from scrubbing.sampling.agreement import Classes, PositionClasses, intersection
 from scrubbing.sampling.laws import Donors, Links, joint, representatives
 from scrubbing.sampling.streams import Fixed, Sample

@@ -22,7 +22,8 @@ from scrubbing.evaluate import FIRST_CHUNK, LIVE_BYTES, Evaluator, Live
 from scrubbing.exact.draws import Contexts, Data, Describer, Description, Draw, Rows, contexts_of, refuse_beyond
 from scrubbing.exact.losses import ExactLosses
 from scrubbing.expressions import Expression
-from scrubbing.plan import Planner, Policy, mean
+from scrubbing.plan import Planner
+from scrubbing.policy import Policy, mean
 from scrubbing.sampling.agreement import Classes
 from scrubbing.sampling.laws import Laws, Links, first_places, joint, mixture, product, product_sizes
 from scrubbing.sampling.streams import Fixed, References, Sample
