@@ -474,7 +474,7 @@ def test_a_write_that_fails_leaves_the_old_results(scrubbing, folder, tmp_path, 
     ("arguments", "message"),
     [
         (["score", "inducton"], "there are no hypotheses called 'inducton'; did you mean 'induction'?"),
-        (["score", "zzz"], "there are no hypotheses called 'zzz'; there are induction"),
+        (["score", "zzz"], "there are no hypotheses called 'zzz'; there are induction, toy"),
         (["score"], "Missing argument 'suite'."),
         (["scor"], "No such command 'scor'. Did you mean 'score'?"),
     ],
