@@ -194,7 +194,7 @@ def _losses(graph: Graph, data: Columns) -> Tensor:
 
 def _deterministic(graph: Graph, data: Columns) -> Tensor:
     losses = _losses(graph, data)
-    if not torch.equal(losses, _losses(graph, data)):
+    if not torch.allclose(losses, _losses(graph, data), rtol=0, atol=0, equal_nan=True):
         raise GraphError(
             "the network gives other losses for the same rows when it is run again; take the randomness out of it "
             "(dropout, sampling), or make it a column of the data"
@@ -285,6 +285,11 @@ def _exact_outcomes(jobs: Sequence[_Job], evaluator: Evaluator, policy: Policy, 
 
 
 def _score(name: Any, job: _Job, outcome: _Outcome, sample: Sample, settings: dict[str, Any]) -> Score:
+    for kind, losses in (("own", outcome.original), ("scrubbed", outcome.scrubbed.loss)):
+        wrong = np.flatnonzero(~np.isfinite(losses))
+        if len(wrong):
+            row = sample.references[wrong[0]]
+            raise DataError(f"the network's {kind} loss of row {row} is {losses[wrong[0]]}; losses must be finite")
     return make_score(
         name=name if isinstance(name, str) else None,
         rows=sample.references,

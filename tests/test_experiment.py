@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import time
 from dataclasses import replace
 from itertools import combinations
 from typing import Any
@@ -231,6 +232,13 @@ BAD_INPUT = {
         HypothesisError,
         "'h' is claimed per position, but 'h' does not say which axis of its value runs over positions: "
         "give its Node a position_axis",
+    ),
+    "a loss that is no number": (
+        TINY,
+        TINY_DATA | {"y": [0, float("nan"), 1, 2]},
+        {},
+        DataError,
+        "the network's own loss of row 1 is nan; losses must be finite",
     ),
     "an unknown stand-in": (
         TINY,
@@ -530,12 +538,13 @@ def all_reads(graph, **changes):
 @pytest.mark.filterwarnings("ignore:hypothesis 0. the claim .* changes nothing:scrubbing.ScrubbingWarning")
 @pytest.mark.parametrize("n0", [reads("x", "z"), reads("x"), reads()], ids=["all", "some", "nothing"])
 def test_paths_that_share_their_streams_cost_one_call_per_node(n0):
-    calls = []
+    calls, started = [], time.process_time()
     graph = many_paths(16, calls)
     scored = score(Hypothesis(graph, all_reads(graph, n0=n0)), others="reference", check=False)
     chunks = 2  # of 8 rows and of the rest
     different_rows = 3  # original, baseline and scrubbed
     assert len(calls) <= len(graph) * chunks * different_rows
+    assert time.process_time() - started < 3  # seconds; following each path takes far longer
     assert (scored.scrubbed == scored.original) == (n0 == reads("x", "z"))
 
 

@@ -181,6 +181,7 @@ def test_drawn_references_are_uniform_and_repeat():
     drawn = draw_references([10, 11, 12, 13], 4000, seed=3)
     assert is_uniform(drawn - 10, of=4)
     assert (drawn[:100] == draw_references([10, 11, 12, 13], 100, seed=3)).all()
+    assert (drawn[:100] != draw_references([10, 11, 12, 13], 100, seed=4)).any()
 
 
 # -- streams
