@@ -3,7 +3,7 @@
 An expression is a column on a stream of rows, or a function of other expressions.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -77,15 +77,18 @@ class Expressions:
         if name not in graph:
             return self.leaf(name, streams[name])
 
-        def key(step: str) -> Any:
-            return graph, step, frozenset((c, streams[c]) for c in graph.upstream_columns[step])
-
-        if key(name) not in self._forwards:
+        wanted = _forward_key(graph, name, streams)
+        if wanted not in self._forwards:
             for step in graph.upstream(name):
                 node = graph[step]
-                inputs = (self._forwards[key(i)] if i in graph else self.leaf(i, streams[i]) for i in node.inputs)
-                self._forwards[key(step)] = self.call(node.fn, tuple(inputs))
-        return self._forwards[key(name)]
+                inputs = tuple(self._known_forward(graph, i, streams) for i in node.inputs)
+                self._forwards[_forward_key(graph, step, streams)] = self.call(node.fn, inputs)
+        return self._forwards[wanted]
+
+    def _known_forward(self, graph: Graph, name: str, streams: Mapping[str, Stream]) -> Expression:
+        if name not in graph:
+            return self.leaf(name, streams[name])
+        return self._forwards[_forward_key(graph, name, streams)]
 
     def leaf(self, column: str, stream: Stream) -> Expression:
         """A column on a stream."""
@@ -110,3 +113,8 @@ class Expressions:
     def averaged(self, value: Expression, classes: Classes, stream: Stream) -> Expression:
         """The mean of a value over an agreement class."""
         return self._known.setdefault((id(value), classes, stream), Averaged(value, classes, stream))
+
+
+def _forward_key(graph: Graph, name: str, streams: Mapping[str, Stream]) -> Hashable:
+    """What a node's value depends on. (Not a function within `forward`: tests would decorate that at every call.)"""
+    return graph, name, frozenset((c, streams[c]) for c in graph.upstream_columns[name])
