@@ -1,8 +1,10 @@
 """Run a plan: the distinct calls, once each, chunk by chunk of references."""
 
+import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -10,8 +12,9 @@ import torch
 from torch import Tensor
 
 from scrubbing.dataset import appended
-from scrubbing.errors import DataError, HypothesisError
+from scrubbing.errors import DataError, HypothesisError, ScrubbingWarning
 from scrubbing.expressions import Assembled, Averaged, Call, Expression, Leaf
+from scrubbing.memory import DEFAULT, footprint, held_bytes, is_out_of_memory, memory_in_bytes, readable
 from scrubbing.plan import Feature
 from scrubbing.policy import Maker
 from scrubbing.sampling.agreement import Classes, PositionClasses, agreement, agreement_by_position
@@ -20,9 +23,9 @@ from scrubbing.sampling.streams import Given, Sample, Stream
 
 RowsOf = Callable[[Stream], np.ndarray]
 
-FIRST_CHUNK = 8
-LIVE_BYTES = 512 * 2**20  # what a chunk's values may take together
-TABLE_BYTES = 2**30  # what the values of a position-wise claim may take for all rows of the dataset
+PIECE = 8  # rows at a time where something is computed for all rows of the dataset
+FEWEST_CHUNKS = 16  # of a run that takes more than a moment
+SMALL = 2**24  # bytes: chunks need not be smaller
 
 
 @dataclass(frozen=True)
@@ -31,25 +34,54 @@ class Evaluator:
 
     columns: dict[str, Tensor | np.ndarray]  # rows that are made are added at their end
     sample: Sample
-    live_bytes: int = LIVE_BYTES
+    memory: int = memory_in_bytes(DEFAULT)  # bytes that values may take together
     _tables: dict[Expression, Tensor] = field(default_factory=dict, repr=False)
+    _constants: dict[tuple[Expression, int], Any] = field(default_factory=dict, repr=False)
     _classes: dict[tuple[Feature, int], Classes | PositionClasses] = field(default_factory=dict, repr=False)
 
     def losses(self, roots: Sequence[Expression], progress: Callable[[int], None] = lambda done: None) -> list[Tensor]:
         """Each root's value, one number per draw: `[references * draws]`, on the CPU.
 
-        `progress` is told how many draws are done, chunk by chunk.
+        `progress` is told how many draws are done, chunk by chunk. Where a chunk does not fit into memory after all, it
+        is tried again at half the size.
         """
         pieces: list[list[Tensor]] = []
-        start, size = 0, FIRST_CHUNK
+        start, size = 0, self.chunk_size(roots)
         while start < len(self.sample):
             stop = min(start + size, len(self.sample))
-            live = Live()
-            pieces.append([_one_loss_per_row(value, stop - start) for value in self.chunk(roots, start, stop, live)])
-            size = max(1, int(self.live_bytes * (stop - start) / max(live.peak, 1)))
+            try:
+                pieces.append([_one_loss_per_row(value, stop - start) for value in self.chunk(roots, start, stop)])
+            except Exception as error:
+                if not is_out_of_memory(error) or size == 1:
+                    raise
+                size = max(1, size // 2)
+                warnings.warn(f"out of memory; going on with {size} draws at a time", ScrubbingWarning, stacklevel=2)
+                continue
             start = stop
             progress(stop)
         return [torch.cat(piece) for piece in zip(*pieces, strict=True)]
+
+    def chunk_size(self, roots: Sequence[Expression]) -> int:
+        """How many draws at a time keep within the memory."""
+        self.chunk(roots, 0, 1)  # makes what is the same in every chunk
+        if len(self.sample) == 1:
+            return 1
+        needed = footprint(partial(self.chunk, roots, 0))
+        left = self.memory - self.held_bytes
+        if needed.rows(left) < 1:
+            warnings.warn(
+                f"one draw takes {readable(needed.each + needed.fixed)}, and memory={readable(self.memory)!r} leaves "
+                f"{readable(max(0, left))}; going on all the same, one draw at a time",
+                ScrubbingWarning,
+                stacklevel=2,
+            )
+        few = max(len(self.sample) // FEWEST_CHUNKS, SMALL // needed.each)  # so that progress shows
+        return max(1, min(needed.rows(left), few))
+
+    @property
+    def held_bytes(self) -> int:
+        """What is kept for all chunks."""
+        return held_bytes((list(self._constants.values()), list(self._tables.values())))
 
     def classes(self, feature: Feature) -> Classes | PositionClasses:
         """Which rows of the dataset agree on a feature."""
@@ -95,19 +127,19 @@ class Evaluator:
 
     def is_floating(self, value: Expression) -> bool:
         """Whether a value is a tensor of floating-point numbers; found on the first row."""
-        first = self._values([value], lambda stream: np.zeros(1, dtype=np.int64), Live())[0]
+        first = self._values([value], lambda stream: np.zeros(1, dtype=np.int64))[0]
         return isinstance(first, Tensor) and first.is_floating_point()
 
     def _on_dataset(self, root: Expression) -> Any:
         everything = np.arange(self._rows)
-        return self._values([root], lambda stream: everything, Live())[0]
+        return self._values([root], lambda stream: everything)[0]
 
-    def chunk(self, roots: Sequence[Expression], start: int, stop: int, live: "Live | None" = None) -> list[Any]:
+    def chunk(self, roots: Sequence[Expression], start: int, stop: int) -> list[Any]:
         """The roots' values for the draws from `start` to `stop`."""
-        return self._values(roots, lambda stream: self.sample.rows(stream)[start:stop], live or Live())
+        return self._values(roots, lambda stream: self.sample.rows(stream)[start:stop])
 
     @torch.no_grad()
-    def _values(self, roots: Sequence[Expression], rows: RowsOf, live: "Live") -> list[Any]:
+    def _values(self, roots: Sequence[Expression], rows: RowsOf) -> list[Any]:
         """Compute each expression once, and let go of each value after its last use."""
         order = _evaluation_order(roots)
         remaining = Counter(argument for step in order for argument in step.arguments)
@@ -115,11 +147,10 @@ class Evaluator:
         values: dict[Expression, Any] = {}
         for step in order:
             values[step] = self._value(step, values, rows)
-            live.add(values[step])
             for argument in step.arguments:
                 remaining[argument] -= 1
                 if not remaining[argument]:
-                    live.remove(values.pop(argument))
+                    del values[argument]
         return [values[root] for root in roots]
 
     def _value(self, step: Expression, values: Mapping[Expression, Any], rows: RowsOf) -> Any:
@@ -127,6 +158,10 @@ class Evaluator:
             case Leaf(column, stream):
                 held = self.columns[column]
                 return held[torch.from_numpy(rows(stream)) if isinstance(held, Tensor) else rows(stream)]
+            case Call(fn, ()):
+                return self._constant(step, fn)
+            case Call(fn, (Leaf(column, stream),)) if getattr(fn, "of_whole_columns", False):
+                return self._constant(step, lambda: fn(self.columns[column]))[torch.from_numpy(rows(stream))]
             case Call(fn, arguments):
                 return fn(*(values[argument] for argument in arguments))
             case Assembled():
@@ -134,12 +169,18 @@ class Evaluator:
             case Averaged(_, classes, stream):
                 return self._means(step)[torch.from_numpy(classes.ids[rows(stream)])]
 
+    def _constant(self, step: Expression, make: Callable[[], Any]) -> Any:
+        """A value that is the same in every chunk."""
+        if (step, self._rows) not in self._constants:
+            self._constants[step, self._rows] = make()
+        return self._constants[step, self._rows]
+
     def _means(self, step: Averaged) -> Tensor:
         """The mean value of each class, on unmixed rows of the whole dataset."""
         if step not in self._tables:
             totals: dict[int, Tensor] = {}
             for rows in self._pieces():
-                value = self._values([step.value], lambda stream, rows=rows: rows, Live())[0]
+                value = self._values([step.value], lambda stream, rows=rows: rows)[0]
                 for c, row in zip(step.classes.ids[rows].tolist(), value, strict=True):
                     totals[c] = totals[c] + row if c in totals else row
             sizes = step.classes.sizes.tolist()
@@ -148,7 +189,7 @@ class Evaluator:
 
     def _pieces(self) -> list[np.ndarray]:
         """The dataset's rows, a few at a time."""
-        return np.array_split(np.arange(self.sample.dataset_rows), max(1, self.sample.dataset_rows // FIRST_CHUNK))
+        return np.array_split(np.arange(self.sample.dataset_rows), max(1, self.sample.dataset_rows // PIECE))
 
     # -- values whose positions come from different rows
 
@@ -166,7 +207,7 @@ class Evaluator:
                 here = rows(stream)
                 return here[:, position] if here.ndim == 2 else here
 
-            value = self._values([step.value], rows_here, Live())[0]
+            value = self._values([step.value], rows_here)[0]
             return value.select(step.axis, position)
 
         return torch.stack([at(position) for position in range(step.positions)], dim=step.axis)
@@ -177,43 +218,16 @@ class Evaluator:
         Each row of a pass serves all positions and references that drew it, so the table costs one pass over the data.
         """
         if step.value not in self._tables:
-            pieces: list[Tensor] = []
+            table: Tensor | None = None
             for rows in self._pieces():
-                value = self._values([step.value], lambda stream, rows=rows: rows, Live())[0]
-                if value.nbytes // len(rows) * self.sample.dataset_rows > TABLE_BYTES:
-                    return None
-                pieces.append(value.movedim(step.axis, 1))
-            self._tables[step.value] = torch.cat(pieces)
+                value = self._values([step.value], lambda stream, rows=rows: rows)[0].movedim(step.axis, 1)
+                if table is None:
+                    if value[0].nbytes * self.sample.dataset_rows > self.memory // 2:
+                        return None
+                    table = value.new_empty(self.sample.dataset_rows, *value.shape[1:])
+                table[torch.from_numpy(rows)] = value
+            self._tables[step.value] = table
         return self._tables[step.value]
-
-
-@dataclass
-class Live:
-    """The bytes held by intermediate values, and the most that there ever were."""
-
-    now: int = 0
-    peak: int = 0
-
-    def add(self, value: Any) -> None:
-        """A value came to be."""
-        self.now += _nbytes(value)
-        self.peak = max(self.peak, self.now)
-
-    def remove(self, value: Any) -> None:
-        """A value was let go."""
-        self.now -= _nbytes(value)
-
-
-def _nbytes(value: Any) -> int:
-    """What a value takes; parts that a tuple holds twice are counted once (tuples of tuples may share nearly all)."""
-    parts: dict[int, Any] = {}
-    stack = [value]
-    while stack:
-        part = stack.pop()
-        if id(part) not in parts:
-            parts[id(part)] = part
-            stack.extend(part if isinstance(part, tuple) else ())
-    return sum(getattr(part, "nbytes", 0) for part in parts.values())
 
 
 def _evaluation_order(roots: Iterable[Expression]) -> list[Expression]:

@@ -25,7 +25,7 @@ from scrubbing.dataset import Columns, as_columns
 from scrubbing.errors import DataError, GraphError, HypothesisError, ScrubbingWarning
 from scrubbing.evaluate import Evaluator
 from scrubbing.exact import exact_losses, exact_two_level_variance
-from scrubbing.expressions import Expression
+from scrubbing.expressions import Compared, Expression
 from scrubbing.graph import Graph
 from scrubbing.plan import Planner, Scrubbed
 from scrubbing.policy import Policy, Unclaimed
@@ -160,7 +160,7 @@ def scrub(
     with showing_progress(
         progress, len(jobs) if exact else len(sample), unit="hypotheses" if exact else "references"
     ) as advance:
-        outcomes = list(work(jobs, evaluator, policy, advance))
+        outcomes = list(work(jobs, planner, evaluator, advance))
     scores = [
         _score(name, job, outcome, sample, settings) for (name, job, outcome) in zip(named, jobs, outcomes, strict=True)
     ]
@@ -223,6 +223,11 @@ class _Job:
     baseline_output: Expression
     scrubbed: Scrubbed
 
+    @property
+    def roots(self) -> tuple[Expression, Expression, Expression]:
+        """The losses of the network, of the baseline and of the hypothesis."""
+        return self.original, self.baseline_output, self.scrubbed.output
+
 
 def _warn_of_idle_claims(named: Iterable[Any], jobs: Iterable[_Job]) -> None:
     for key, job in zip(named, jobs, strict=True):
@@ -251,26 +256,42 @@ def _job(planner: Planner, h: Hypothesis, baseline: Baseline) -> _Job:
 
 
 def _sampled_outcomes(
-    jobs: Sequence[_Job], evaluator: Evaluator, policy: Policy, advance: Advance
+    jobs: Sequence[_Job], planner: Planner, evaluator: Evaluator, advance: Advance
 ) -> Iterator[_Outcome]:
     """Losses by sampled donors, of all jobs in one pass over the references."""
-    roots = [root for job in jobs for root in (job.original, job.baseline_output, job.scrubbed.output)]
-    losses = evaluator.losses(roots, advance)
-    for i in range(0, len(losses), 3):
-        original, baseline, scrubbed = (by_draw(loss, evaluator.sample.draws) for loss in losses[i : i + 3])
+    compared = _compared(jobs, planner, len(evaluator.sample))
+
+    def loss_of(job: _Job, root: Expression) -> Expression:
+        return compared[job.original][root].loss if root in compared[job.original] else root
+
+    roots = [loss_of(job, root) for job in jobs for root in job.roots]
+    found = dict(zip(roots, evaluator.losses(roots, advance), strict=True))
+    for job in jobs:
+        losses = [found[loss_of(job, root)] for root in job.roots]
+        original, baseline, scrubbed = (by_draw(loss, evaluator.sample.draws) for loss in losses)
         first = original[:, 0]
-        precision = torch.finfo(losses[i].dtype).eps
+        precision = torch.finfo(losses[0].dtype).eps
         yield _Outcome(first, sampled_estimate(baseline, first), sampled_estimate(scrubbed, first), precision)
 
 
-def _exact_outcomes(jobs: Sequence[_Job], evaluator: Evaluator, policy: Policy, advance: Advance) -> Iterator[_Outcome]:
+def _compared(jobs: Sequence[_Job], planner: Planner, rows: int) -> dict[Expression, dict[Expression, Compared]]:
+    """For each network's loss: the readings of those of baselines and hypotheses that can be read beside it."""
+    others: dict[Expression, dict[Expression, None]] = {}
+    for job in jobs:
+        others.setdefault(job.original, {}).update(dict.fromkeys(job.roots))
+    return {network: planner.expressions.compared(network, list(roots), rows) for network, roots in others.items()}
+
+
+def _exact_outcomes(
+    jobs: Sequence[_Job], planner: Planner, evaluator: Evaluator, advance: Advance
+) -> Iterator[_Outcome]:
     """Expected losses over all draws of donors; hypotheses that are equal are worked out once."""
     one_draw = Evaluator(evaluator.columns, replace(evaluator.sample, draws=1))
     known: dict[Expression, Estimate] = {}
 
     def estimate(h: Hypothesis, output: Expression, original: Float[np.ndarray, " reference"]) -> Estimate:
         if output not in known:
-            found = exact_losses(h, evaluator.columns, evaluator.sample.references, policy)
+            found = exact_losses(h, evaluator.columns, evaluator.sample.references, planner.policy)
             between, within = exact_two_level_variance(found)
             known[output] = Estimate(found.mean, found.mean_absolute_change(original), between, within)
         return known[output]

@@ -3,9 +3,11 @@
 An expression is a column on a stream of rows, or a function of other expressions.
 """
 
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from functools import reduce
+from operator import getitem
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from scrubbing.graph import Graph
 from scrubbing.sampling.agreement import Classes
@@ -30,6 +32,7 @@ class Call:
 
     fn: Callable[..., Any]
     arguments: "tuple[Expression, ...]"
+    number: int = 0  # by time of making: an order that is the same in every run
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,6 +62,38 @@ class Averaged:
 
 
 Expression = Leaf | Call | Assembled | Averaged
+
+# Makes an expression of a function and expressions: how a function says what it computes in terms of others.
+Caller = Callable[[Callable[..., Any], tuple[Expression, ...]], Expression]
+
+
+class Compared(NamedTuple):
+    """The readings of a loss beside the network's: the loss itself, divergence from the network's output, agreement."""
+
+    loss: Expression
+    kl: Expression
+    agreement: Expression
+
+
+@runtime_checkable
+class Comparable(Protocol):
+    """A loss that can be computed with others like it in one go, and compared with the network's."""
+
+    def beside(
+        self, network: Call, others: Sequence[Expression], rows: int, call: Caller
+    ) -> dict[Expression, Compared]:
+        """Readings of the network and of those others that are losses like its own, for so many rows."""
+        ...
+
+
+@dataclass(frozen=True)
+class Item:
+    """A part of a value that holds several, which may hold several themselves."""
+
+    path: tuple[int, ...]
+
+    def __call__(self, value: Any) -> Any:
+        return reduce(getitem, self.path, value)
 
 
 class Expressions:
@@ -90,6 +125,12 @@ class Expressions:
             return self.leaf(name, streams[name])
         return self._forwards[_forward_key(graph, name, streams)]
 
+    def compared(self, network: Expression, others: Sequence[Expression], rows: int) -> dict[Expression, Compared]:
+        """How losses compare with the network's, where they say how; there will be so many `rows` of them."""
+        if isinstance(network, Call) and isinstance(network.fn, Comparable):
+            return network.fn.beside(network, others, rows, self.call)
+        return {}
+
     def leaf(self, column: str, stream: Stream) -> Expression:
         """A column on a stream."""
         return self._known.setdefault((column, stream), Leaf(column, stream))
@@ -103,7 +144,7 @@ class Expressions:
         key = (fn, *map(id, arguments))
         if key not in self._known:
             lower = getattr(fn, "lower", None)
-            self._known[key] = (lower and lower(arguments, self.call)) or Call(fn, arguments)
+            self._known[key] = (lower and lower(arguments, self.call)) or Call(fn, arguments, len(self._known))
         return self._known[key]
 
     def assembled(self, value: Expression, axis: int, positions: int) -> Expression:

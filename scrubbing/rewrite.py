@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
-from scrubbing.components.attention import Attention, HeadOutput, IdentityOutput, Offsets, Pattern, merge, offset
+from scrubbing.components.attention import Attention, HeadOutput, Offsets, Pattern, merge, offset
 from scrubbing.components.base import Component
-from scrubbing.components.residual import Difference, Sum
+from scrubbing.components.residual import Difference, Sum, Write
 from scrubbing.errors import GraphError, nearest
 from scrubbing.graph import Graph, Node
 
@@ -141,7 +141,7 @@ def split_residual(G: Graph, name: str, *, guess: Node, reader: str | None = Non
 
 def identity_attention(G: Graph, name: str) -> Node:
     """The guess that a head attends to the current position alone: its values, written where they stand."""
-    return Node(IdentityOutput(_fn_of(G, name, HeadOutput, SPLIT_HEAD).W_O), G[name].inputs[1:])
+    return Node(Write(_fn_of(G, name, HeadOutput, SPLIT_HEAD).W_O), G[name].inputs[1:])
 
 
 def copy(G: Graph, name: str, *, reader: str | None = None) -> Graph:

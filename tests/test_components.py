@@ -13,16 +13,16 @@ from scrubbing.components import readout
 from scrubbing.components.attention import (
     Attention,
     HeadOutput,
-    IdentityOutput,
     Offsets,
     Pattern,
-    Projection,
-    Rotary,
     merge,
     offset,
 )
-from scrubbing.components.readout import Logits, Readout, WeightedCrossEntropy
-from scrubbing.components.residual import Difference, Embedding, Norm, ResidualReader, Sum
+from scrubbing.components.loss import WeightedCrossEntropy
+from scrubbing.components.norm import Norm
+from scrubbing.components.projection import Projection, Rotary
+from scrubbing.components.readout import Logits, Readout
+from scrubbing.components.residual import Difference, Embedding, ResidualReader, Sum, Write
 from scrubbing.lens import transformer
 
 POSITIONS = ("standard", "rotary", "shortformer")
@@ -121,7 +121,7 @@ def test_a_mask_is_written_as_distances_back():
 
 def test_the_identity_guess_is_attention_to_the_current_position():
     v, W_O = random(2, 4, 3, 5), random(3, 5, 6, seed=1)
-    close(IdentityOutput(W_O)(v), HeadOutput(W_O)(torch.eye(4, dtype=torch.float64).expand(2, 3, 4, 4), v))
+    close(Write(W_O)(v), HeadOutput(W_O)(torch.eye(4, dtype=torch.float64).expand(2, 3, 4, 4), v))
 
 
 # -- the stream
@@ -262,7 +262,7 @@ def test_how_a_tensor_is_stored_is_no_difference():
 
 def test_functions_of_another_kind_or_mask_differ():
     W, reader = random(3, 4, 6), ResidualReader(Norm(None))
-    different = [IdentityOutput(W), HeadOutput(W), HeadOutput(W, offset(1)), HeadOutput(W, ~offset(1)), Sum()]
+    different = [Write(W), HeadOutput(W), HeadOutput(W, offset(1)), HeadOutput(W, ~offset(1)), Sum()]
     different += [Difference(), Projection(reader, W), Readout(reader, W[0]), Embedding(W[0])]
     assert len(set(different)) == len(different)
     assert all(one != other for one in different for other in [W, "W", None])

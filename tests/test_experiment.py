@@ -6,13 +6,13 @@ import time
 from dataclasses import replace
 from itertools import combinations
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import pytest
 import torch
 from jaxtyping import config
 
-import scrubbing.evaluate
 from scrubbing import (
     Case,
     DataError,
@@ -456,20 +456,21 @@ def test_a_run_is_replayed_from_its_donors():
 # -- how the work is cut
 
 
-def losses_by_chunk(h, live_bytes):
+def losses_by_chunk(h, size):
     """The scrubbed losses, and after how many draws progress was told of."""
     sample = Sample(np.arange(ROWS), ROWS, draws=3)
-    evaluator = Evaluator(as_columns(DATA), sample, live_bytes=live_bytes)
+    evaluator = Evaluator(as_columns(DATA), sample)
     told = []
     root = Planner(Policy(), evaluator).scrubbed(h).output
-    return evaluator.losses([root], told.append)[0].tolist(), told
+    with patch.object(Evaluator, "chunk_size", return_value=size):
+        return evaluator.losses([root], told.append)[0].tolist(), told
 
 
 def test_the_size_of_a_chunk_changes_nothing():
     small, steps = losses_by_chunk(H, 1)
-    large, strides = losses_by_chunk(H, 2**30)
-    assert steps == [8, *range(9, 3 * ROWS + 1)]
-    assert strides == [8, 3 * ROWS]
+    large, strides = losses_by_chunk(H, 100)
+    assert steps == [*range(1, 3 * ROWS + 1)]
+    assert strides == [*range(100, 3 * ROWS, 100), 3 * ROWS]
     assert small == large
 
 
@@ -485,7 +486,7 @@ PER_POSITION = Hypothesis(
 
 def test_a_table_of_all_rows_changes_nothing(monkeypatch):
     with_table = score(PER_POSITION, SEQUENCES, draws=4)
-    monkeypatch.setattr(scrubbing.evaluate, "TABLE_BYTES", 0)
+    monkeypatch.setattr(Evaluator, "_table", lambda self, step: None)
     assert score(PER_POSITION, SEQUENCES, draws=4) == with_table
 
 
@@ -538,7 +539,7 @@ def test_paths_that_share_their_streams_cost_one_call_per_node(n0):
     calls, started = [], time.process_time()
     graph = many_paths(16, calls)
     scored = score(Hypothesis(graph, all_reads(graph, n0=n0)), others="reference", check=False)
-    chunks = 2  # of 8 rows and of the rest
+    chunks = 4  # of one row, of one and two to measure, and of all
     different_rows = 3  # original, baseline and scrubbed
     assert len(calls) <= len(graph) * chunks * different_rows
     assert time.process_time() - started < 3  # seconds; following each path takes far longer

@@ -1,9 +1,7 @@
 """Laws that hold for every network, hypothesis, dataset and seed: each is tested on random ones."""
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from functools import partial
 from itertools import pairwise
 from typing import Any
 from unittest.mock import patch
@@ -119,24 +117,14 @@ def test_everything_claimed_is_bit_identical(data):
     assert losses.scrubbed == losses.original
 
 
-@contextmanager
-def chunks_of(first: int, live_bytes: int) -> Iterator[None]:
-    with (
-        patch("scrubbing.evaluate.FIRST_CHUNK", first),
-        patch("scrubbing.experiment.Evaluator", partial(Evaluator, live_bytes=live_bytes)),
-    ):
-        yield
-
-
 @examples(20)
 @given(st.data())
 def test_the_size_of_a_chunk_changes_nothing(data):
     h, columns = data.draw(hypotheses()), data.draw(datasets())
     policy = settings_for(data, h, columns, unclaimed="resample")
-    with chunks_of(first=data.draw(st.integers(1, 7)), live_bytes=1):
-        in_pieces = score(h, columns, draws=3, **policy)
-    with chunks_of(first=100, live_bytes=2**30):
-        assert same(in_pieces, score(h, columns, draws=3, **policy))
+    whole = score(h, columns, draws=3, **policy)
+    with patch.object(Evaluator, "chunk_size", return_value=data.draw(st.integers(1, 7))):
+        assert same(whole, score(h, columns, draws=3, **policy))
 
 
 @dataclass(frozen=True)

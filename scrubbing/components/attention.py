@@ -1,6 +1,6 @@
-"""Attention heads, whole and in parts: queries, keys, values, pattern, and what a pattern moves under a mask."""
+"""Attention heads, whole and in parts: pattern, what a pattern moves under a mask, and what is written of it."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
@@ -11,87 +11,12 @@ from jaxtyping import Float
 from torch import Tensor
 
 from scrubbing.components.base import Component
-from scrubbing.components.residual import Difference, Resid, ResidualReader
+from scrubbing.components.positions import At, restricted
+from scrubbing.components.projection import Projection
+from scrubbing.components.residual import Difference, PerHead, Resid, Write
+from scrubbing.expressions import Call, Caller, Expression
 
-PerHead = Float[Tensor, "batch position head d_head"]
 PatternValue = Float[Tensor, "batch head query key"]
-
-# Makes an expression of a function and expressions: how a component says what it computes in terms of others.
-Caller = Callable[[Callable[..., Any], tuple[Any, ...]], Any]
-
-
-@dataclass(frozen=True, eq=False)
-class Rotary(Component):
-    """Rotary position embedding of the first `dims` entries of each head (Su et al. 2021).
-
-    `adjacent` pairs entries (0, 1), (2, 3), ...; otherwise (0, dims/2), (1, dims/2 + 1), ...
-    """
-
-    dims: int
-    base: float = 10_000.0
-    adjacent: bool = False
-
-    def __call__(self, x: PerHead) -> PerHead:
-        frequency = self.base ** -(torch.arange(0, self.dims, 2, dtype=torch.float64) / self.dims)
-        angle = torch.arange(x.shape[1], dtype=torch.float64)[:, None, None] * frequency
-        cos, sin = angle.cos().to(x), angle.sin().to(x)
-        rotated, kept = x[..., : self.dims], x[..., self.dims :]
-        layout = "b s h (n two) -> two b s h n" if self.adjacent else "b s h (two n) -> two b s h n"
-        first, second = rearrange(rotated, layout, two=2)
-        turned = torch.stack([first * cos - second * sin, second * cos + first * sin])
-        left, right = layout.split(" -> ")
-        return torch.cat([rearrange(turned, f"{right} -> {left}"), kept], dim=-1)
-
-
-@dataclass(frozen=True, eq=False)
-class Projection(Component):
-    """Queries, keys or values `[batch, position, head, d_head]` of the residual stream.
-
-    `position` is shortformer's table, added after the norm to queries and keys only (Press et al. 2021).
-    """
-
-    reader: ResidualReader
-    W: Float[Tensor, "head d_model d_head"]
-    b: Float[Tensor, "head d_head"] | None = None
-    position: Float[Tensor, "n_ctx d_model"] | None = None
-    rotary: Rotary | None = None
-
-    sums_inputs: ClassVar[bool] = True
-
-    def __call__(self, *terms: Resid) -> PerHead:
-        return self.of_normalised(self.reader(*terms))
-
-    def lower(self, arguments: tuple[Any, ...], call: Caller) -> Any:
-        """The stream is read and normalised once for all that project it."""
-        return call(self.of_normalised, (call(self.reader, arguments),))
-
-    @property
-    def of_normalised(self) -> "ProjectionOfNormalised":
-        """The projection of a stream that has been normalised already."""
-        return ProjectionOfNormalised(self.W, self.b, self.position, self.rotary)
-
-    def heads(self, heads: Sequence[int]) -> "Projection":
-        """The same for some of the heads."""
-        chosen = list(heads)
-        return replace(self, W=self.W[chosen], b=None if self.b is None else self.b[chosen])
-
-
-@dataclass(frozen=True, eq=False)
-class ProjectionOfNormalised(Component):
-    """A projection without its reader (see `Projection`)."""
-
-    W: Float[Tensor, "head d_model d_head"]
-    b: Float[Tensor, "head d_head"] | None
-    position: Float[Tensor, "n_ctx d_model"] | None
-    rotary: Rotary | None
-
-    def __call__(self, x: Resid) -> PerHead:
-        if self.position is not None:
-            x = x + self.position[: x.shape[1]]
-        y = rearrange(x @ rearrange(self.W, "h d e -> d (h e)"), "b s (h e) -> b s h e", h=self.W.shape[0])
-        if self.b is not None:
-            y = y + self.b
-        return y if self.rotary is None else self.rotary(y)
 
 
 @dataclass(frozen=True, eq=False)
@@ -133,19 +58,27 @@ class HeadOutput(Component):
     mask: Offsets | None = None
 
     def __call__(self, pattern: PatternValue, v: PerHead) -> Resid:
-        return write(self._moved(pattern, v), self.W_O)
+        return Write(self.W_O)(Moved(self.mask)(pattern, v))
 
-    def lower(self, arguments: tuple[Any, ...], call: Caller) -> Any:
+    def lower(self, arguments: tuple[Expression, ...], call: Caller) -> Expression:
         """What is off a mask is the whole less what is under it; the whole needs no pattern to be held."""
         pattern, v = arguments
         if self.mask is not None and self.mask.complement:
             return call(Difference(), tuple(call(replace(self, mask=m), arguments) for m in (None, ~self.mask)))
-        made_by = getattr(pattern, "fn", None)
-        if self.mask is None and isinstance(made_by, Pattern):
-            return call(FusedHeads(self.W_O, made_by.scale), (*pattern.arguments, v))
-        return None
+        if self.mask is None and isinstance(pattern, Call) and isinstance(pattern.fn, Pattern):
+            z = call(FusedHeads(pattern.fn.scale), (*pattern.arguments, v))
+        else:
+            z = call(Moved(self.mask), arguments)
+        return call(Write(self.W_O), (z,))
 
-    def _moved(self, pattern: PatternValue, v: PerHead) -> PerHead:
+
+@dataclass(frozen=True, eq=False)
+class Moved(Component):
+    """The values moved by a pattern under a mask: each head's `z`."""
+
+    mask: Offsets | None
+
+    def __call__(self, pattern: PatternValue, v: PerHead) -> PerHead:
         if self.mask is None:
             return _all_moved(pattern, v)
         moved = torch.zeros_like(v)
@@ -158,25 +91,35 @@ class HeadOutput(Component):
 
 @dataclass(frozen=True, eq=False)
 class FusedHeads(Component):
-    """What heads write, of their queries, keys and values: pattern and output in one."""
+    """Each head's `z` of its queries, keys and values: the pattern is never held."""
 
-    W_O: Float[Tensor, "head d_head d_model"]
     scale: float
 
-    def __call__(self, q: PerHead, k: PerHead, v: PerHead) -> Resid:
-        q, k, v = (rearrange(part, "b s h e -> b h s e") for part in (q, k, v))
-        z = F.scaled_dot_product_attention(q, k, v, is_causal=True, scale=self.scale)
-        return write(rearrange(z, "b h s e -> b s h e"), self.W_O)
+    def __call__(self, q: PerHead, k: PerHead, v: PerHead) -> PerHead:
+        return _attended(q, k, v, is_causal=True, scale=self.scale)
+
+    def restricted(self, arguments: tuple[Expression, ...], at: At, call: Caller) -> Expression:
+        """Queries at the positions needed look back at all keys."""
+        q, k, v = arguments
+        return call(FusedHeadsAt(self.scale), (restricted(q, at, call), k, v, at.mask))
 
 
 @dataclass(frozen=True, eq=False)
-class IdentityOutput(Component):
-    """What heads would write if each position attended to itself alone."""
+class FusedHeadsAt(Component):
+    """Each head's `z` at some positions: their queries, all keys and values, and what masks the keys after them."""
 
-    W_O: Float[Tensor, "head d_head d_model"]
+    scale: float
 
-    def __call__(self, v: PerHead) -> Resid:
-        return write(v, self.W_O)
+    def __call__(
+        self,
+        q: Float[Tensor, "batch evaluated head d_head"],
+        k: PerHead,
+        v: PerHead,
+        mask: Float[Tensor, "batch 1 evaluated position"],
+    ) -> Float[Tensor, "batch evaluated head d_head"]:
+        if q.shape == k.shape:
+            return _attended(q, k, v, is_causal=True, scale=self.scale)
+        return _attended(q, k, v, attn_mask=mask.to(q.dtype), scale=self.scale)
 
 
 @dataclass(frozen=True, eq=False)
@@ -195,12 +138,12 @@ class Attention(Component):
     sums_inputs: ClassVar[bool] = True
 
     def __call__(self, *terms: Resid) -> Resid:
-        return FusedHeads(self.W_O, self.scale)(self.q(*terms), self.k(*terms), self.v(*terms))
+        return Write(self.W_O)(FusedHeads(self.scale)(self.q(*terms), self.k(*terms), self.v(*terms)))
 
-    def lower(self, arguments: tuple[Any, ...], call: Caller) -> Any:
+    def lower(self, arguments: tuple[Expression, ...], call: Caller) -> Expression:
         """Queries, keys and values are shared with whoever else asks for them."""
         parts = tuple(call(part, arguments) for part in (self.q, self.k, self.v))
-        return call(FusedHeads(self.W_O, self.scale), parts)
+        return call(Write(self.W_O), (call(FusedHeads(self.scale), parts),))
 
     def heads(self, heads: Sequence[int]) -> "Attention":
         """The same for some of the heads."""
@@ -223,9 +166,9 @@ def merge(parts: Sequence[Attention]) -> Attention:
     )
 
 
-def write(z: PerHead, W_O: Float[Tensor, "head d_head d_model"]) -> Resid:
-    """Each head's `z` through its output matrix, summed over heads."""
-    return rearrange(z, "b s h e -> b s (h e)") @ rearrange(W_O, "h e d -> (h e) d")
+def _attended(q: Tensor, k: Tensor, v: Tensor, **options: Any) -> Tensor:
+    q, k, v = (rearrange(part, "b s h e -> b h s e") for part in (q, k, v))
+    return rearrange(F.scaled_dot_product_attention(q, k, v, **options), "b h s e -> b s h e")
 
 
 def _all_moved(pattern: PatternValue, v: PerHead) -> PerHead:

@@ -1,4 +1,4 @@
-"""From the residual stream to a loss, without ever holding logits for all positions and tokens at once."""
+"""From the residual stream to logits, which are never held for all positions and tokens at once."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -33,10 +33,7 @@ class Logits:
         self, labels: Int[Tensor, "batch position"], where: Bool[Tensor, "batch position"]
     ) -> Float[Tensor, " evaluated"]:
         """The cross-entropy in nats of the labels at the positions marked in `where`, in order."""
-        x = self.readout.reader.norm(self.resid[where])
-        tile = max(1, TILE // self.readout.W_U.shape[1])
-        pieces = zip(x.split(tile), labels[where].split(tile), strict=True)
-        return torch.cat([_cross_entropy(self.readout.unembed(rows), wanted) for rows, wanted in pieces])
+        return self.readout.cross_entropy(self.resid[where], labels[where])
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,21 +54,11 @@ class Readout(Component):
         logits = x @ self.W_U
         return logits if self.b_U is None else logits + self.b_U
 
-
-@dataclass(frozen=True, eq=False)
-class WeightedCrossEntropy(Component):
-    """The loss of each row: the sum over positions of weight times cross-entropy, in nats.
-
-    Positions of weight zero are never unembedded.
-    """
-
-    def __call__(
-        self, logits: Logits, labels: Int[Tensor, "batch position"], weights: Float[Tensor, "batch position"]
-    ) -> Float[Tensor, " batch"]:
-        where = weights != 0
-        losses = logits.losses(labels, where)
-        row = where.nonzero()[:, 0]
-        return losses.new_zeros(len(labels)).index_add_(0, row, losses * weights[where].to(losses))
+    def cross_entropy(self, resid: Float[Tensor, "row d_model"], labels: Int[Tensor, " row"]) -> Float[Tensor, " row"]:
+        """The cross-entropy in nats of a label for each vector of the final stream."""
+        tile = max(1, TILE // self.W_U.shape[1])
+        pieces = zip(self.reader.norm(resid).split(tile), labels.split(tile), strict=True)
+        return torch.cat([_cross_entropy(self.unembed(rows), wanted) for rows, wanted in pieces])
 
 
 def _cross_entropy(logits: Float[Tensor, "row d_vocab"], labels: Int[Tensor, " row"]) -> Float[Tensor, " row"]:

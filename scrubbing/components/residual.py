@@ -1,16 +1,23 @@
 """What is written to and read from the residual stream, which is a sum of terms."""
 
+from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import reduce
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 import torch
+from einops import rearrange
 from jaxtyping import Float, Int
 from torch import Tensor
 
 from scrubbing.components.base import Component
+from scrubbing.components.norm import Norm
+from scrubbing.components.positions import At, restricted
+from scrubbing.expressions import Call, Caller, Expression
 
 Resid = Float[Tensor, "batch position d_model"]
+PerHead = Float[Tensor, "batch position head d_head"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,6 +39,41 @@ class Difference(Component):
 
 
 @dataclass(frozen=True, eq=False)
+class Combination(Component):
+    """The sum of its inputs, each as often as its coefficient says."""
+
+    coefficients: tuple[int, ...]
+
+    def __call__(self, *terms: Tensor) -> Tensor:
+        first, *others = (x if c == 1 else c * x for c, x in zip(self.coefficients, terms, strict=True))
+        return reduce(torch.add, others, first)
+
+
+@dataclass(frozen=True, eq=False)
+class Write(Component):
+    """What heads add to the stream: each head's `z` through its output matrix, summed over heads."""
+
+    W_O: Float[Tensor, "head d_head d_model"]
+
+    def __call__(self, z: PerHead) -> Resid:
+        return rearrange(z, "b s h e -> b s (h e)") @ self.matrix
+
+    @property
+    def width(self) -> int:
+        """The numbers that are written from each position."""
+        return self.W_O.shape[0] * self.W_O.shape[1]
+
+    @property
+    def matrix(self) -> Float[Tensor, "written d_model"]:
+        """All heads' output matrices as one."""
+        return rearrange(self.W_O, "h e d -> (h e) d")
+
+    def restricted(self, arguments: tuple[Expression, ...], at: At, call: Caller) -> Expression:
+        """The same of `z` at the positions needed."""
+        return call(self, (restricted(arguments[0], at, call),))
+
+
+@dataclass(frozen=True, eq=False)
 class Embedding(Component):
     """Token embeddings, and where the model has a table of them, position embeddings added."""
 
@@ -41,25 +83,6 @@ class Embedding(Component):
     def __call__(self, tokens: Int[Tensor, "batch position"]) -> Resid:
         embedded = self.W_E[tokens]
         return embedded if self.W_pos is None else embedded + self.W_pos[: tokens.shape[1]]
-
-
-@dataclass(frozen=True, eq=False)
-class Norm(Component):
-    """LayerNorm ("LN"), root-mean-square norm ("RMS") or none; without gain and bias where they are folded away."""
-
-    kind: Literal["LN", "RMS"] | None
-    eps: float = 1e-5
-    w: Float[Tensor, " d_model"] | None = None
-    b: Float[Tensor, " d_model"] | None = None
-
-    def __call__(self, x: Float[Tensor, "*batch d_model"]) -> Float[Tensor, "*batch d_model"]:
-        match self.kind:
-            case "LN":
-                return torch.nn.functional.layer_norm(x, x.shape[-1:], self.w, self.b, self.eps)
-            case "RMS":
-                return torch.nn.functional.rms_norm(x, x.shape[-1:], self.w, self.eps)
-            case None:
-                return x
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,3 +104,63 @@ class ResidualReader(Component):
         """The sum before the norm."""
         total = reduce(torch.add, terms)
         return total if self.bias is None else total + self.bias
+
+    def lower(self, arguments: tuple[Expression, ...], call: Caller) -> Expression | None:
+        """Terms that cancel are left out, and what one matrix writes is added up before it is written."""
+        terms = written(terms_of(arguments), call)
+        return call(self, terms) if terms != arguments else None
+
+
+# A stream told apart: how often each term is added, with the matrix that wrote it if it is a `z`.
+Terms = Counter[tuple[Write | None, Expression]]
+
+
+def terms_of(arguments: Iterable[Expression], sign: int = 1) -> Terms:
+    """The terms of a sum, those of the sums and differences that it is made of included."""
+    terms: Terms = Counter()
+    for argument in arguments:
+        match argument:
+            case Call(Sum(), parts):
+                found = terms_of(parts, sign)
+            case Call(Difference(), (value, guess)):
+                found = terms_of((value,), sign)
+                found.update(terms_of((guess,), -sign))
+            case Call(Write() as write, (z,)):
+                found = Counter({(write, z): sign})
+            case _:
+                found = Counter({(None, argument): sign})
+        terms.update(found)
+    return Counter({term: times for term, times in terms.items() if times})
+
+
+def difference(terms: Terms, others: Terms) -> Terms:
+    """What is left of a sum when another is subtracted: equal terms cancel."""
+    left = Counter(terms)
+    left.subtract(others)
+    return Counter({term: times for term, times in left.items() if times})
+
+
+def by_matrix(terms: Terms, call: Caller) -> dict[Write | None, Expression]:
+    """What each matrix writes, and under None what no matrix did: sums of the terms as often as they count."""
+    groups: dict[Write | None, list[tuple[Expression, int]]] = {}
+    for (write, value), times in terms.items():
+        groups.setdefault(write, []).append((value, times))
+    return {write: _combined(members, call) for write, members in groups.items()}
+
+
+def written(terms: Terms, call: Caller) -> tuple[Expression, ...]:
+    """The terms as few values to be added."""
+    groups = by_matrix(terms, call)
+    values = [call(write, (z,)) if write else z for write, z in groups.items()]
+    return tuple(sorted(values, key=_order))
+
+
+def _combined(members: list[tuple[Expression, int]], call: Caller) -> Expression:
+    members = sorted(members, key=lambda member: (-member[1], _order(member[0])))
+    values, times = zip(*members, strict=True)
+    return values[0] if times == (1,) else call(Combination(times), values)
+
+
+def _order(value: Expression) -> int:
+    """An order of values that is the same in every run."""
+    return getattr(value, "number", -1)

@@ -8,6 +8,7 @@ one node, never across the tree.
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -18,16 +19,20 @@ from torch import Tensor
 from scrubbing.correspondence import Hypothesis
 from scrubbing.dataset import Columns
 from scrubbing.errors import DataError
-from scrubbing.evaluate import FIRST_CHUNK, LIVE_BYTES, Evaluator, Live
+from scrubbing.evaluate import Evaluator
 from scrubbing.exact.draws import Contexts, Data, Describer, Description, Draw, Rows, contexts_of, refuse_beyond
 from scrubbing.exact.losses import ExactLosses
 from scrubbing.expressions import Expression
+from scrubbing.memory import footprint
 from scrubbing.plan import Planner
 from scrubbing.policy import Policy, mean
 from scrubbing.sampling.agreement import Classes
 from scrubbing.sampling.laws import Laws, Links, first_places, joint, mixture, product, product_sizes
 from scrubbing.sampling.streams import Fixed, References, Sample
 from scrubbing.sampling.values import concatenated, distinct, one_per_row, take
+
+MEMORY = 2**29  # bytes that the values computed at a node may take together
+FEW = 64  # rows, which are not worth measuring
 
 
 def exact_losses(
@@ -217,15 +222,12 @@ class _Propagation:
         """The image of a node on combinations of what was drawn; the columns that it reads come from `x`."""
         image = self.h.G[self.h.image(name)]
 
-        def chunk(start: int, stop: int, live: Live) -> Any:
+        def chunk(start: int, stop: int) -> Any:
             found = self._arguments((draw, take(values, atom[start:stop])) for draw, values, atom in drawn)
             for p in image.inputs:
                 if p not in found:
                     found[p] = self._undrawn(p, x[start:stop])
-            value = image.fn(*(found[p] for p in image.inputs))
-            for part in (*found.values(), value):
-                live.add(part)
-            return value
+            return image.fn(*(found[p] for p in image.inputs))
 
         return _in_chunks(name, len(x), chunk)
 
@@ -248,17 +250,14 @@ class _Propagation:
         return 1 if axis is None else axis  # a claim per position on a node without one was refused
 
 
-def _in_chunks(name: str, rows: int, evaluate: Callable[[int, int, Live], Any]) -> Any:
+def _in_chunks(name: str, rows: int, evaluate: Callable[[int, int], Any]) -> Any:
     """What is computed at a node for all rows, as many together as memory allows."""
-    pieces, start, size = [], 0, FIRST_CHUNK
-    while start < rows:
-        stop, live = min(start + size, rows), Live()
-        try:
-            pieces.append(one_per_row(evaluate(start, stop, live), stop - start))
-        except DataError as error:
-            raise DataError(f"a value computed at {name!r} cannot be used in exact mode: {error}") from error
-        start, size = stop, max(1, int(LIVE_BYTES * (stop - start) / max(live.peak, 1)))
-    return concatenated(pieces)
+    try:
+        size = footprint(partial(evaluate, 0)).rows(MEMORY) if rows > FEW else FEW
+        chunks = [(start, min(start + size, rows)) for start in range(0, rows, max(1, size))]
+        return concatenated([one_per_row(evaluate(start, stop), stop - start) for start, stop in chunks])
+    except DataError as error:
+        raise DataError(f"a value computed at {name!r} cannot be used in exact mode: {error}") from error
 
 
 def _support(sizes: list[int]) -> str:

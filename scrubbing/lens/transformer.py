@@ -16,9 +16,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from scrubbing.components.attention import Attention, Projection, Rotary
-from scrubbing.components.readout import Readout, WeightedCrossEntropy
-from scrubbing.components.residual import Embedding, Norm, ResidualReader
+from scrubbing.components.attention import Attention
+from scrubbing.components.loss import WeightedCrossEntropy
+from scrubbing.components.norm import Norm
+from scrubbing.components.projection import Projection, Rotary
+from scrubbing.components.readout import Readout
+from scrubbing.components.residual import Embedding, ResidualReader
 from scrubbing.graph import Graph, Node
 from scrubbing.lens.config import TransformerConfig
 from scrubbing.lens.loading import Transformer

@@ -1,0 +1,167 @@
+"""Cross-entropies of several hypotheses at once, which share the network's logits and add what differs.
+
+With x the network's centred stream, x + z W a hypothesis's, s the norm's scale of it, and U the unembedding with the
+norm's gain folded in, its logits are s (x U + z (W U)) + b: x U is computed once for all hypotheses, W U once per run,
+and z is narrower than x. All logits are in units of ln 2, since powers of two are the fastest to take.
+"""
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from scrubbing.components.norm import Norm
+from scrubbing.components.readout import Readout
+
+BLOCK = 128  # positions at a time
+TILE = 2**18  # logits of all hypotheses together held at a time: what a core keeps close
+LN2 = math.log(2)
+# Outside these bounds a sum of exponentials may have lost what matters of it.
+SAFE = (2.0**-60, 2.0**60)
+
+
+class Readings(NamedTuple):
+    """What each hypothesis, the network itself first, makes of each position.
+
+    The cross-entropy of the label and the divergence of the network's distribution from the hypothesis's, in nats, and
+    whether the most probable token is the network's (1 or 0).
+    """
+
+    loss: Float[Tensor, "hypothesis position"]
+    kl: Float[Tensor, "hypothesis position"]
+    agreement: Float[Tensor, "hypothesis position"]
+
+
+@dataclass(frozen=True)
+class Change:
+    """How the streams of several hypotheses differ from the network's: by `z W`, or by z where there is no W.
+
+    `unembedding` is W folded with the unembedding (see `fold`).
+    """
+
+    z: Float[Tensor, "hypothesis position width"]
+    W: Float[Tensor, "width d_model"] | None
+    unembedding: Float[Tensor, "width+2 d_vocab"]
+
+    def at(self, positions: slice) -> "Change":
+        """The same at some of the positions."""
+        return Change(self.z[:, positions], self.W, self.unembedding)
+
+
+def fold(readout: Readout, W: Float[Tensor, "width d_model"] | None = None) -> Float[Tensor, "rows d_vocab"]:
+    """The unembedding of `z W` (of the stream itself without W): its matrix, below that its bias and a row of ones."""
+    norm, U = readout.reader.norm, _precise(readout.W_U)
+    b = torch.zeros_like(U[0]) if readout.b_U is None else _precise(readout.b_U)
+    b = b if norm.b is None else b + _precise(norm.b) @ U
+    U = U if norm.w is None else _precise(norm.w)[:, None] * U
+    U = U if W is None else norm.centred(_precise(W)) @ U
+    return torch.cat([U / LN2, b[None] / LN2, torch.ones_like(b)[None]])
+
+
+def readings(
+    norm: Norm,
+    unembedding: Float[Tensor, "d_model+2 d_vocab"],
+    resid: Float[Tensor, "position d_model"],
+    changes: Sequence[Change],
+    labels: Int[Tensor, " position"],
+) -> Readings:
+    """The readings of the network, whose final stream is `resid`, and of the hypotheses that change it."""
+    blocks = [slice(start, start + BLOCK) for start in range(0, len(resid), BLOCK)] or [slice(0)]
+    parts = [_block(norm, unembedding, resid[b], [change.at(b) for change in changes], labels[b]) for b in blocks]
+    return Readings(*(torch.cat(values, dim=1) for values in zip(*parts, strict=True)))
+
+
+def _block(norm: Norm, unembedding: Tensor, resid: Tensor, changes: Sequence[Change], labels: Tensor) -> Readings:
+    own = _Network.of(norm, unembedding, resid, labels)
+    parts = [own.readings, *(_beside(norm, own, change, labels) for change in changes)]
+    return Readings(*(torch.cat(values) for values in zip(*parts, strict=True)))
+
+
+@dataclass(frozen=True)
+class _Network:
+    """What the network makes of a block of positions; logits and their sums in units of ln 2."""
+
+    x: Float[Tensor, "position d_model"]  # the centred stream
+    U: Float[Tensor, "d_model d_vocab"]
+    b: Float[Tensor, " d_vocab"]
+    unscaled: Float[Tensor, "position d_vocab"]  # x U
+    top: Float[Tensor, " position"]
+    token: Int[Tensor, " position"]  # the most probable one
+    lse: Float[Tensor, " position"]
+    loss: Float[Tensor, " position"]
+    expected_U: Float[Tensor, "position d_model"]  # means of U and b over the predicted distribution
+    expected_b: Float[Tensor, " position"]
+
+    @classmethod
+    def of(cls, norm: Norm, unembedding: Tensor, resid: Tensor, labels: Tensor) -> "_Network":
+        U, b = unembedding[:-2], unembedding[-2]
+        x = norm.centred(_precise(resid))
+        unscaled = x @ U
+        logits = torch.addcmul(b, unscaled, norm.scale(x))
+        top, token = logits.max(dim=-1)
+        at_label = logits.gather(1, labels[:, None])[:, 0]
+        p = logits.sub_(top[:, None]).exp2_()
+        total = p.sum(dim=-1)
+        lse = top + total.log2()
+        expected_U, expected_b = p @ U.T / total[:, None], p @ b / total
+        return cls(x, U, b, unscaled, top, token, lse, LN2 * (lse - at_label), expected_U, expected_b)
+
+    @property
+    def readings(self) -> Readings:
+        """The network agrees with itself."""
+        return Readings(self.loss[None], torch.zeros_like(self.loss)[None], torch.ones_like(self.loss)[None])
+
+    def expected_logit(self, x: Tensor, s: Tensor) -> Tensor:
+        """The mean logit of a stream under the network's own prediction."""
+        return s[..., 0] * (x * self.expected_U).sum(dim=-1) + self.expected_b
+
+
+def _beside(norm: Norm, own: _Network, change: Change, labels: Tensor) -> Readings:
+    """The readings of the hypotheses of one group."""
+    z = _precise(change.z) if change.W is not None else norm.centred(_precise(change.z))
+    x = own.x + (z if change.W is None else z @ norm.centred(_precise(change.W)))
+    s = norm.scale(x)
+    lse, top = _log_sums(own.unscaled, s, s * z, change.unembedding, own.top)
+    lost = ~((lse > own.top + math.log2(SAFE[0])) & (lse < own.top + math.log2(SAFE[1])))
+    if lost.any():
+        logits = (s * x)[lost] @ own.U + own.b
+        top[lost], lse[lost] = logits.amax(dim=-1), (LN2 * logits).logsumexp(dim=-1) / LN2
+    at_label, at_token = (_logit(own, s, z, change.unembedding, token) for token in (labels, own.token))
+    kl = lse - own.lse - (own.expected_logit(x, s) - own.expected_logit(own.x, norm.scale(own.x)))
+    # The same logit summed in another order differs by rounding.
+    same = top - at_token <= 64 * torch.finfo(top.dtype).eps * (1 + top.abs())
+    return Readings(LN2 * (lse - at_label), LN2 * kl, same.to(lse))
+
+
+def _log_sums(unscaled: Tensor, s: Tensor, sz: Tensor, folded: Tensor, shift: Tensor) -> tuple[Tensor, Tensor]:
+    """For each hypothesis and position: the logarithm of the sum of exponentials of the logits, and the largest."""
+    hypotheses, positions = s.shape[:2]
+    ones = torch.ones_like(s)
+    left = torch.cat([sz, ones, -shift[:, None] * ones], dim=-1).flatten(0, 1)
+    total, top = torch.zeros_like(s[..., 0]), torch.full_like(s[..., 0], -torch.inf)
+    for columns in _tiles(folded.shape[1], hypotheses * positions):
+        logits = unscaled[:, columns] * s
+        logits.view(len(left), -1).addmm_(left, folded[:, columns])
+        top = torch.maximum(top, logits.amax(dim=-1))
+        total += logits.exp2_().sum(dim=-1)
+    return shift + total.log2(), shift + top
+
+
+def _tiles(columns: int, rows: int) -> Iterator[slice]:
+    width = max(64, TILE // rows)
+    return (slice(start, start + width) for start in range(0, columns, width))
+
+
+def _logit(own: _Network, s: Tensor, z: Tensor, folded: Tensor, token: Tensor) -> Tensor:
+    """Each hypothesis's logit of one token per position."""
+    unscaled = own.unscaled.gather(1, token[:, None])[:, 0] + (z * folded[:-2, token].T).sum(dim=-1)
+    return unscaled * s[..., 0] + folded[-2, token]
+
+
+def _precise(x: Tensor) -> Tensor:
+    """In 32 bits at least: sums over a vocabulary are too long for fewer."""
+    return x if x.dtype in (torch.float32, torch.float64) else x.float()

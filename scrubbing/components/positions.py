@@ -1,0 +1,79 @@
+"""Positions needed: what is read only where the loss is evaluated is computed only there."""
+
+from dataclasses import dataclass
+from typing import ClassVar, Protocol, runtime_checkable
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from scrubbing.components.base import Component
+from scrubbing.expressions import Call, Caller, Expression
+
+Index = Int[Tensor, "batch evaluated"]
+
+
+@dataclass(frozen=True, eq=False)
+class EvaluatedPositions(Component):
+    """The positions of each row whose weight is not zero, in order, and -1 to fill up to the longest row's number.
+
+    Where most positions are evaluated they all stand in place, so that nothing has to be moved.
+    """
+
+    of_whole_columns: ClassVar[bool] = True  # the longest row is one of the dataset's, not of a chunk's
+
+    def __call__(self, weights: Float[Tensor, "batch position"]) -> Index:
+        evaluated = weights != 0
+        positions = torch.arange(weights.shape[1], device=weights.device)
+        longest = max(1, int(evaluated.sum(1).max()))
+        if 2 * longest > len(positions):
+            return positions.where(evaluated, -1)
+        first = evaluated.to(torch.int8).argsort(dim=1, descending=True, stable=True)[:, :longest]
+        return first.where(evaluated.gather(1, first), -1)
+
+
+@dataclass(frozen=True, eq=False)
+class Take(Component):
+    """A value at the positions needed: `[batch, position, ...]` becomes `[batch, evaluated, ...]`."""
+
+    def __call__(self, value: Tensor, at: Index) -> Tensor:
+        if at.shape[1] == value.shape[1]:
+            return value  # all in place
+        row = torch.arange(len(value), device=value.device)[:, None]
+        return value[row, at.clamp(min=0)]
+
+
+@dataclass(frozen=True, eq=False)
+class CausalMask(Component):
+    """What to add to the scores of queries at the positions needed: 0 for keys up to theirs, minus infinity after."""
+
+    def __call__(
+        self, at: Index, weights: Float[Tensor, "batch position"]
+    ) -> Float[Tensor, "batch 1 evaluated position"]:
+        keys = torch.arange(weights.shape[1], device=at.device)
+        future = keys > at.clamp(min=0)[:, None, :, None]
+        return torch.zeros(future.shape, dtype=weights.dtype, device=at.device).masked_fill_(future, -torch.inf)
+
+
+@dataclass(frozen=True)
+class At:
+    """The positions needed, and the mask for queries there, as expressions."""
+
+    index: Expression
+    mask: Expression
+
+
+@runtime_checkable
+class Restrictable(Protocol):
+    """A function that knows a cheaper way to its value at some positions than all of it."""
+
+    def restricted(self, arguments: tuple[Expression, ...], at: At, call: Caller) -> Expression:
+        """Its value at the positions needed."""
+        ...
+
+
+def restricted(value: Expression, at: At, call: Caller) -> Expression:
+    """A value at the positions needed, computed nowhere else where that can be."""
+    if isinstance(value, Call) and isinstance(value.fn, Restrictable):
+        return value.fn.restricted(value.arguments, at, call)
+    return call(Take(), (value, at.index))
