@@ -22,6 +22,7 @@ from scrubbing.sampling.randomness import keyed_uniforms
 from scrubbing.sampling.streams import Given, Sample, Stream
 
 RowsOf = Callable[[Stream], np.ndarray]
+Observer = Callable[[Expression, Mapping[Expression, Any]], None]
 
 PIECE = 8  # rows at a time where something is computed for all rows of the dataset
 FEWEST_CHUNKS = 16  # of a run that takes more than a moment
@@ -134,19 +135,21 @@ class Evaluator:
         everything = np.arange(self._rows)
         return self._values([root], lambda stream: everything)[0]
 
-    def chunk(self, roots: Sequence[Expression], start: int, stop: int) -> list[Any]:
-        """The roots' values for the draws from `start` to `stop`."""
-        return self._values(roots, lambda stream: self.sample.rows(stream)[start:stop])
+    def chunk(self, roots: Sequence[Expression], start: int, stop: int, observe: Observer | None = None) -> list[Any]:
+        """The roots' values for the draws from `start` to `stop`; `observe` is told of each step when it is done."""
+        return self._values(roots, lambda stream: self.sample.rows(stream)[start:stop], observe)
 
     @torch.no_grad()
-    def _values(self, roots: Sequence[Expression], rows: RowsOf) -> list[Any]:
+    def _values(self, roots: Sequence[Expression], rows: RowsOf, observe: Observer | None = None) -> list[Any]:
         """Compute each expression once, and let go of each value after its last use."""
-        order = _evaluation_order(roots)
+        order = evaluation_order(roots)
         remaining = Counter(argument for step in order for argument in step.arguments)
         remaining.update(roots)
         values: dict[Expression, Any] = {}
         for step in order:
             values[step] = self._value(step, values, rows)
+            if observe is not None:
+                observe(step, values)
             for argument in step.arguments:
                 remaining[argument] -= 1
                 if not remaining[argument]:
@@ -194,7 +197,7 @@ class Evaluator:
     # -- values whose positions come from different rows
 
     def _assembled(self, step: Assembled, rows: RowsOf) -> Tensor:
-        streams = _streams(step.value)
+        streams = streams_of(step.value)
         if len(streams) == 1:
             table = self._table(step)
             if table is not None:
@@ -230,7 +233,7 @@ class Evaluator:
         return self._tables[step.value]
 
 
-def _evaluation_order(roots: Iterable[Expression]) -> list[Expression]:
+def evaluation_order(roots: Iterable[Expression]) -> list[Expression]:
     """Every expression that the roots need, each after its arguments."""
     order: dict[Expression, None] = {}
     stack = [(root, False) for root in reversed(list(roots))]
@@ -244,8 +247,9 @@ def _evaluation_order(roots: Iterable[Expression]) -> list[Expression]:
     return list(order)
 
 
-def _streams(value: Expression) -> set[Stream]:
-    return {step.stream for step in _evaluation_order([value]) if isinstance(step, Leaf | Averaged)}
+def streams_of(value: Expression) -> set[Stream]:
+    """The streams of rows that a value is computed from."""
+    return {step.stream for step in evaluation_order([value]) if isinstance(step, Leaf | Averaged)}
 
 
 def _one_loss_per_row(value: Any, rows: int) -> Tensor:

@@ -86,6 +86,16 @@ class Comparable(Protocol):
         ...
 
 
+@runtime_checkable
+class ByPosition(Protocol):
+    """A function whose work grows with the evaluated positions: those of its first argument that are not negative."""
+
+    @property
+    def losses(self) -> int:
+        """How many rows of logits it makes for each position."""
+        ...
+
+
 @dataclass(frozen=True)
 class Item:
     """A part of a value that holds several, which may hold several themselves."""

@@ -99,6 +99,11 @@ class ReadingsAt(Component):
     readout: Readout
     groups: tuple[tuple[tuple[Write, ...], int], ...]
 
+    @property
+    def losses(self) -> int:
+        """One of the network, and one of each hypothesis."""
+        return 1 + sum(members for _, members in self.groups)
+
     def __call__(
         self, at: Index, labels: Labels, weights: Weights, stream: Final, unembedding: Tensor, *rest: Tensor
     ) -> Readings:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 from jaxtyping import Float
 from torch import Tensor
@@ -43,6 +44,7 @@ class LossAt(Component):
     """The weighted cross-entropy, of the terms of the final stream at the evaluated positions."""
 
     readout: Readout
+    losses: ClassVar[int] = 1
 
     def __call__(self, at: Index, labels: Labels, weights: Weights, *terms: Final) -> Float[Tensor, " batch"]:
         chosen = Chosen.of(at, labels, weights)

@@ -1,0 +1,171 @@
+"""What a run will take, counted before it is made: streams, calls, floating-point operations, bytes."""
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from fractions import Fraction
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from pydantic import BaseModel, ConfigDict
+from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
+
+from scrubbing.evaluate import Evaluator, evaluation_order, streams_of
+from scrubbing.expressions import ByPosition, Call, Expression, Item
+from scrubbing.memory import peak_bytes, readable
+from scrubbing.sampling.streams import Drawn, References, Stream
+
+Shape = tuple[int, ...]
+
+
+# Operations that torch's counter leaves out: in place, or on a CPU.
+
+
+def _in_place_product(added: Shape, left: Shape, right: Shape, **_: Any) -> int:
+    return 2 * left[0] * left[1] * right[1]
+
+
+def _attention(q: Shape, k: Shape, v: Shape, *_: Any, **__: Any) -> int:
+    return sdpa_flop_count(q, k, v)
+
+
+ALSO_COUNTED = {
+    torch.ops.aten.addmm_: _in_place_product,
+    torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: _attention,
+}
+
+
+class Kind(BaseModel):
+    """The calls of one kind of function."""
+
+    model_config = ConfigDict(frozen=True)
+
+    name: str
+    calls: int
+    mixed: int
+    flops: int
+
+
+class Cost(BaseModel):
+    """What a run takes: `print` it.
+
+    A call is a function on expressions that no other call has; it is mixed if its inputs see more than one stream of
+    rows, and part of an ordinary forward pass otherwise. `flops` are those of matrix products and attention over the
+    whole run, two for each multiply-add, `once` those of them that do not depend on the number of draws. `peak_bytes`
+    is what a chunk of `chunk` draws holds, with what is kept for all chunks.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    hypotheses: int
+    draws: int
+    streams: int
+    plain: dict[str, int]
+    mixed: int
+    logits_rows: int
+    flops: int
+    once: int
+    chunk: int
+    peak_bytes: int
+    memory: int
+    kinds: tuple[Kind, ...]
+
+    def __str__(self) -> str:
+        plain = ", ".join(f"{stream} {calls}" for stream, calls in self.plain.items() if calls)
+        lines = [
+            f"{self.hypotheses} hypotheses, {self.draws:,} draws of {self.chunk:,} at a time",
+            f"{self.streams} streams of rows; calls on one stream: {plain or 'none'}; on several: {self.mixed}",
+            f"{self.logits_rows:,} rows of logits",
+            f"{_scaled(self.flops)}FLOP, {_scaled(self.once)}FLOP of them once",
+            f"{readable(self.peak_bytes)} at most, of {readable(self.memory)} allowed",
+        ]
+        width = max((len(kind.name) for kind in self.kinds), default=0)
+        table = [f"  {k.name:<{width}}  {k.calls:>5} calls  {_scaled(k.flops):>8}FLOP" for k in self.kinds]
+        return "\n".join([*lines, *table])
+
+
+def cost(evaluator: Evaluator, roots: Sequence[Expression], hypotheses: int) -> Cost:
+    """What computing the roots for all draws takes, found on a few of them."""
+    roots = list(dict.fromkeys(roots))
+    order = evaluation_order(roots)
+    counts, draws = _evaluated_positions(evaluator, order), len(evaluator.sample)
+    probed = int(sum(counts.values()).argmax()) if counts else 0  # a draw with positions to count
+    first, second = (_flops(evaluator, roots, probed) for _ in range(2))  # the second time, constants are there
+    once = {step: first[step] - second[step] for step in order}
+    times = {step: Fraction(int(c.sum()), int(c[probed])) for step, c in counts.items() if c[probed]}
+    flops = {step: once[step] + int(second[step] * times.get(step, draws)) for step in order}
+    chunk = evaluator.chunk_size(roots)
+    peak = peak_bytes(partial(evaluator.chunk, roots, 0, chunk)) + evaluator.held_bytes
+    calls = [step for step in order if isinstance(step, Call) and not isinstance(step.fn, Item)]
+    seen = {step: streams_of(step) for step in calls}
+    return Cost(
+        hypotheses=hypotheses,
+        draws=draws,
+        plain=Counter(_label(*found) for found in seen.values() if len(found) == 1),
+        mixed=sum(len(found) > 1 for found in seen.values()),
+        streams=len(set().union(*seen.values())),
+        logits_rows=sum(step.fn.losses * int(counts[step].sum()) for step in calls if step in counts),
+        flops=sum(flops.values()),
+        once=sum(once.values()),
+        chunk=chunk,
+        peak_bytes=peak,
+        memory=evaluator.memory,
+        kinds=_kinds(calls, seen, flops),
+    )
+
+
+def _evaluated_positions(evaluator: Evaluator, order: Sequence[Expression]) -> dict[Expression, np.ndarray]:
+    """For each step whose work goes by evaluated positions: how many every draw has."""
+    steps = [step for step in order if isinstance(step, Call) and isinstance(step.fn, ByPosition)]
+    indices = evaluator.chunk([step.arguments[0] for step in steps], 0, len(evaluator.sample))
+    return {step: (index >= 0).sum(dim=1).cpu().numpy() for step, index in zip(steps, indices, strict=True)}
+
+
+def _flops(evaluator: Evaluator, roots: Sequence[Expression], draw: int) -> dict[Expression, int]:
+    """The operations of each step for one draw."""
+    with counting_flops() as so_far:
+        marks: dict[Expression, int] = {}
+        evaluator.chunk(roots, draw, draw + 1, lambda step, values: marks.update({step: so_far()}))
+    return {step: mark - before for (step, mark), before in zip(marks.items(), [0, *marks.values()], strict=False)}
+
+
+@contextmanager
+def counting_flops() -> Iterator[Callable[[], int]]:
+    """Gives a function that says how many operations there have been so far."""
+    with FlopCounterMode(display=False, custom_mapping=ALSO_COUNTED) as counter:
+        yield counter.get_total_flops
+
+
+def _kinds(
+    calls: Sequence[Call], seen: Mapping[Call, set[Stream]], flops: Mapping[Expression, int]
+) -> tuple[Kind, ...]:
+    kinds: dict[str, list[Call]] = {}
+    for step in calls:
+        kinds.setdefault(_name(step.fn), []).append(step)
+    found = [
+        Kind(name=n, calls=len(of), mixed=sum(len(seen[c]) > 1 for c in of), flops=sum(flops[c] for c in of))
+        for n, of in kinds.items()
+    ]
+    return tuple(sorted(found, key=lambda kind: -kind.flops))
+
+
+def _name(fn: Any) -> str:
+    return getattr(fn, "__name__", type(fn).__name__)
+
+
+def _label(stream: Stream) -> str:
+    match stream:
+        case References():
+            return "the references"
+        case Drawn(key):
+            return "/".join(key)
+        case _:
+            return "given rows"
+
+
+def _scaled(number: int) -> str:
+    """A number with a unit: 12.3 G."""
+    power = min(5, max(0, len(str(number)) - 1) // 3)
+    return f"{number / 1000**power:.3g} {'kMGTP'[power - 1] if power else ''}"
