@@ -13,7 +13,8 @@ from scrubbing.errors import HypothesisError
 from scrubbing.evaluate import Evaluator
 from scrubbing.plan import Planner
 from scrubbing.policy import Policy, mean
-from scrubbing.sampling.agreement import Classes, PositionClasses, intersection
+from scrubbing.positions import draws_by_position
+from scrubbing.sampling.agreement import Classes, PositionClasses
 from scrubbing.sampling.laws import Donors, Links, joint, representatives
 from scrubbing.sampling.streams import Fixed, Sample
 from scrubbing.sampling.values import distinct
@@ -192,52 +193,24 @@ class Describer:
             )
         if given is None and self._passes_only_what_agrees(child):
             return [(None, None)]
-        source = given.rows[self.contexts.row] if isinstance(given, Fixed) else self._agreement(child)
-        if isinstance(source, PositionClasses):
-            by_position = list(source.at)
-        elif isinstance(source, np.ndarray) and source.ndim == 2:
-            by_position = list(source.T)
+        if isinstance(given, Fixed):
+            source = given.rows[self.contexts.row]
         else:
+            source = self.planner.agreement(self.h, child)
+        if isinstance(source, PositionClasses):
+            return list(enumerate(source.at))
+        if isinstance(source, Classes) or source.ndim == 1:
             return [(None, source)]
-        self._refuse_illegal_positions(child)
-        return list(enumerate(by_position))
+        if not draws_by_position(self.h, self.policy, child):
+            raise HypothesisError(
+                f"exact mode cannot follow donors of {child!r} by position, below a claim per position; "
+                f"estimate the loss by sampling instead"
+            )
+        return list(enumerate(source.T))
 
     def _passes_only_what_agrees(self, child: str) -> bool:
         """Whether every agreeing donor passes on the same as the parent's own datum, which then stands for itself."""
         return self.h.I[child].claims_inputs_alone and not self.policy.exclude_self
-
-    def _agreement(self, child: str) -> Classes | PositionClasses:
-        """Which rows may stand in: those that agree on the child, and on all nodes that share its donor."""
-        members = sorted(self.policy.group(child) & self.h.I.keys())
-        partitions = [self.planner.classes(self.h, member) for member in members]
-        whole = [part for part in partitions if isinstance(part, Classes)]
-        if len(members) == 1:
-            return partitions[0]
-        if len(whole) < len(members) or len({self.h.I.readers(member) for member in members}) > 1:
-            raise HypothesisError(
-                f"together names {', '.join(members)}, which must be whole claims read by the same node of I"
-            )
-        return intersection(whole)
-
-    def _refuse_illegal_positions(self, child: str) -> None:
-        image = self.h.image(child)
-        if not self.h.I[child].per_position:
-            raise HypothesisError(
-                f"donors gives {child!r} a row for each position, but {child!r} is not claimed per position"
-            )
-        if self.h.G[image].position_axis is None:
-            raise HypothesisError(
-                f"{child!r} is claimed per position, but {image!r} does not say which axis of its value "
-                f"runs over positions: give its Node a position_axis"
-            )
-        below = [child]
-        for name in below:  # grows while it is walked
-            below += [m for m in self.h.claimed_inputs(name).values() if m not in below]
-        nested = [name for name in below[1:] if self.h.I[name].per_position]
-        if nested:
-            raise HypothesisError(
-                f"{nested[0]!r} is claimed per position below another claim per position; claim it whole"
-            )
 
     def _draw(
         self,

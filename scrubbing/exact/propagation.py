@@ -21,12 +21,11 @@ from scrubbing.errors import DataError
 from scrubbing.evaluate import FIRST_CHUNK, LIVE_BYTES, Evaluator, Live
 from scrubbing.exact.draws import Contexts, Data, Describer, Description, Draw, Rows, contexts_of, refuse_beyond
 from scrubbing.exact.losses import ExactLosses
-from scrubbing.expressions import Expression
 from scrubbing.plan import Planner
-from scrubbing.policy import Policy, mean
-from scrubbing.sampling.agreement import Classes
+from scrubbing.policy import Policy
+from scrubbing.positions import refuse_illegal_positions
 from scrubbing.sampling.laws import Laws, Links, first_places, joint, mixture, product, product_sizes
-from scrubbing.sampling.streams import Fixed, References, Sample
+from scrubbing.sampling.streams import Fixed, Sample
 from scrubbing.sampling.values import concatenated, distinct, one_per_row, take
 
 
@@ -42,6 +41,7 @@ def exact_losses(
 
     Raises `HypothesisError`, before the work, where more than `cap` combinations of values would meet at one node.
     """
+    refuse_illegal_positions(hypothesis, policy)
     data = Data(columns)
     refuse_beyond(cap, data.rows, f"go through {data.rows:,} rows of data")
     rows, place = np.unique(references, return_inverse=True)
@@ -195,23 +195,8 @@ class _Propagation:
         own, donor = (Fixed(rows) for rows in np.divmod(codes, self.data.rows))
         evaluator = Evaluator(dict(self.data.columns), Sample(np.arange(len(codes)), self.data.rows))
         planner = Planner(self.policy, evaluator)
-        roots = [self._unclaimed(name, p, planner, own, donor) for p in draw.inputs]
+        roots = [planner.unclaimed(self.h, name, p, own, lambda: donor) for p in draw.inputs]
         return _in_chunks(name, len(codes), lambda *chunk: tuple(evaluator.chunk(roots, *chunk)))
-
-    def _unclaimed(self, name: str, p: str, planner: Planner, own: Fixed, donor: Fixed) -> Expression:
-        """An unclaimed input: by an ordinary forward pass, or what the policy replaces that by."""
-        columns, unclaimed, expressions = self.h.G.upstream_columns[p], self.policy.unclaimed, planner.expressions
-        passed = self.h.passed_columns(name) & columns
-        donated = expressions.forward(self.h.G, p, {c: own if c in passed else donor for c in columns})
-        replaceable = p in self.h.G and not passed and planner.dataset.is_floating(donated)
-        if unclaimed == "resample" or not replaceable:
-            return donated
-        if callable(unclaimed) or unclaimed == "zero":
-            return expressions.call(unclaimed if callable(unclaimed) else torch.zeros_like, (donated,))
-        by = unclaimed.by if isinstance(unclaimed, mean) else None
-        classes = Classes(self.data.numbers([by] if by else []))
-        unmixed = expressions.forward(self.h.G, p, dict.fromkeys(columns, References()))
-        return expressions.averaged(unmixed, classes, own)
 
     def _evaluated(self, name: str, drawn: list[tuple[Draw, Any, Rows]], x: Rows) -> Any:
         """The image of a node on combinations of what was drawn; the columns that it reads come from `x`."""
