@@ -3,6 +3,7 @@
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, TypedDict, Unpack, overload
 
 import numpy as np
@@ -24,7 +25,7 @@ from scrubbing.correspondence import Hypothesis
 from scrubbing.dataset import Columns, as_columns
 from scrubbing.errors import DataError, GraphError, HypothesisError, ScrubbingWarning
 from scrubbing.evaluate import Evaluator
-from scrubbing.exact import exact_losses, exact_two_level_variance
+from scrubbing.exact import exact_estimate, last_estimate, refuse_too_many_rows
 from scrubbing.expressions import Expression
 from scrubbing.graph import Graph
 from scrubbing.plan import Planner, Scrubbed
@@ -65,7 +66,7 @@ class Settings(TypedDict, total=False):
     unclaimed: Unclaimed
     together: Sequence[Iterable[str]]
     seed: int
-    exact: bool
+    exact: bool | str
     check: bool
     progress: bool | Callable[[int, int], None] | None
     cap: int
@@ -97,7 +98,7 @@ def scrub(
     unclaimed: Unclaimed = "resample",
     together: Sequence[Iterable[str]] = (),
     seed: int = 0,
-    exact: bool = False,
+    exact: bool | str = False,
     check: bool = True,
     progress: bool | Callable[[int, int], None] | None = None,
     cap: int = 100_000,
@@ -117,17 +118,23 @@ def scrub(
     `exclude_self` keeps a datum from standing in for itself. `unclaimed` says what stands in for an unclaimed node with
     a floating-point value: a donor's ("resample"), the mean over rows ("mean", or `mean(by=column)`), "zero", or what a
     function makes of the donor's. `together` lists groups of nodes of I, read by one parent, that share their donor.
-    `exact` gives the expectation over all draws of donors in place of a sample of them, where that can be worked out.
+    `exact` gives the expectation over all draws of donors in place of a sample of them, where that can be worked out;
+    "last" averages so over the last donor on each path from the output (of what is unclaimed, or of a claim below which
+    nothing is drawn) and samples those above it.
     `check` compares G with the graph that it was rewritten from. `progress` is True, False, None (where a terminal
     shows it) or a function of (done, total). `cap` bounds the number of streams of donors.
 
     Raises `ScrubbingError` for whatever is wrong with the hypotheses or the data.
     """
     named = by_name(hypotheses)
+    if exact not in (False, True, "last"):
+        raise HypothesisError(f'exact={exact!r} is no mode; choose False, True or "last"')
     columns = as_columns(data)
     if draws < 1:
         raise DataError(f"draws={draws}, but at least one draw is needed")
     dataset_rows = len(next(iter(columns.values())))
+    if exact:  # before anything of that size is made
+        refuse_too_many_rows(dataset_rows, references if isinstance(references, int) else 0)
     chosen = choose_references(references, dataset_rows, seed)
     policy = Policy(
         others=others if isinstance(others, str) else fixed_rows("others", others, dataset_rows),
@@ -156,7 +163,8 @@ def scrub(
     if check:
         _check_networks([h.G for h in named.values()], columns, chosen[:CHECKED_ROWS])
     _warn_of_idle_claims(named, jobs)
-    work = _exact_outcomes if exact else _sampled_outcomes
+    average = last_estimate if exact == "last" else exact_estimate
+    work = partial(_exact_outcomes, average=average) if exact else _sampled_outcomes
     with showing_progress(
         progress, len(jobs) if exact else len(sample), unit="hypotheses" if exact else "references"
     ) as advance:
@@ -220,7 +228,7 @@ class _Job:
     hypothesis: Hypothesis
     baseline: Hypothesis
     original: Expression
-    baseline_output: Expression
+    unexplained: Scrubbed
     scrubbed: Scrubbed
 
 
@@ -247,14 +255,14 @@ class _Outcome:
 def _job(planner: Planner, h: Hypothesis, baseline: Baseline) -> _Job:
     unexplained = baseline_of(h, baseline)
     original = planner.plain(h.G.origin, References())
-    return _Job(h, unexplained, original, planner.scrubbed(unexplained).output, planner.scrubbed(h))
+    return _Job(h, unexplained, original, planner.scrubbed(unexplained), planner.scrubbed(h))
 
 
 def _sampled_outcomes(
     jobs: Sequence[_Job], evaluator: Evaluator, policy: Policy, advance: Advance
 ) -> Iterator[_Outcome]:
     """Losses by sampled donors, of all jobs in one pass over the references."""
-    roots = [root for job in jobs for root in (job.original, job.baseline_output, job.scrubbed.output)]
+    roots = [root for job in jobs for root in (job.original, job.unexplained.output, job.scrubbed.output)]
     losses = evaluator.losses(roots, advance)
     for i in range(0, len(losses), 3):
         original, baseline, scrubbed = (by_draw(loss, evaluator.sample.draws) for loss in losses[i : i + 3])
@@ -263,23 +271,24 @@ def _sampled_outcomes(
         yield _Outcome(first, sampled_estimate(baseline, first), sampled_estimate(scrubbed, first), precision)
 
 
-def _exact_outcomes(jobs: Sequence[_Job], evaluator: Evaluator, policy: Policy, advance: Advance) -> Iterator[_Outcome]:
-    """Expected losses over all draws of donors; hypotheses that are equal are worked out once."""
+def _exact_outcomes(
+    jobs: Sequence[_Job], evaluator: Evaluator, policy: Policy, advance: Advance, *, average: Callable[..., Estimate]
+) -> Iterator[_Outcome]:
+    """Expected losses over all draws of donors, or over the last ones; what is equal is worked out once."""
     one_draw = Evaluator(evaluator.columns, replace(evaluator.sample, draws=1))
     known: dict[Expression, Estimate] = {}
 
-    def estimate(h: Hypothesis, output: Expression, original: Float[np.ndarray, " reference"]) -> Estimate:
-        if output not in known:
-            found = exact_losses(h, evaluator.columns, evaluator.sample.references, policy)
-            between, within = exact_two_level_variance(found)
-            known[output] = Estimate(found.mean, found.mean_absolute_change(original), between, within)
-        return known[output]
+    def estimate(h: Hypothesis, planned: Scrubbed, original: Float[np.ndarray, " reference"]) -> Estimate:
+        if planned.output not in known:
+            found = average(h, evaluator.columns, evaluator.sample, policy, planned.streams, original)
+            known[planned.output] = found
+        return known[planned.output]
 
     for done, job in enumerate(jobs, start=1):
         (loss,) = one_draw.losses([job.original])
         original = loss.double().numpy()
-        baseline = estimate(job.baseline, job.baseline_output, original)
-        scrubbed = estimate(job.hypothesis, job.scrubbed.output, original)
+        baseline = estimate(job.baseline, job.unexplained, original)
+        scrubbed = estimate(job.hypothesis, job.scrubbed, original)
         advance(done)
         yield _Outcome(original, baseline, scrubbed, torch.finfo(loss.dtype).eps)
 

@@ -148,6 +148,12 @@ class Planner:
         return self.expressions.averaged(unmixed, classes, own)
 
 
+def other_path(path: Path, p: str, h: Hypothesis, policy: Policy) -> Path:
+    """The path of the donor u that the node at `path` takes for its unclaimed input `p`; no node's path is like it."""
+    role = "(other)" if "other" in h.I else "other"
+    return (*path, p, role) if policy.others == "input" else (*path, role)
+
+
 @dataclass
 class _Walk:
     """The recursion through one hypothesis."""
@@ -235,7 +241,7 @@ class _Walk:
             return policy.others
         if policy.others == "reference":
             return Drawn(("other",), References() if policy.exclude_self else None)
-        key = (*path, p, "other") if policy.others == "input" else (*path, "other")
+        key = other_path(path, p, self.h, policy)
         return Drawn(key, x if policy.exclude_self else None, positions=x.positions)
 
     # -- how many streams there are, without making them

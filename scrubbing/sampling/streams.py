@@ -87,7 +87,7 @@ class Sample:
     seed: int = 0
     draws: int = 1
     exclude_self: bool = False
-    _cache: dict[Stream, np.ndarray] = field(default_factory=dict, repr=False)
+    _cache: dict[Stream, np.ndarray] = field(default_factory=dict, init=False, repr=False)
 
     def __len__(self) -> int:
         return len(self.references) * self.draws
