@@ -63,7 +63,11 @@ class Visit:
 
 @dataclass(frozen=True)
 class Scrubbed:
-    """A hypothesis as an expression, with the nodes that it visited and the streams that they drew, by path."""
+    """A hypothesis as an expression, with the nodes that it visited and the streams that they drew, by path.
+
+    A node reached on the same datum by several paths, with nothing drawn at or below it, is visited once: what is below
+    it stands under the path met first.
+    """
 
     output: Expression
     visits: tuple[Visit, ...]
