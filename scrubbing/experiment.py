@@ -13,6 +13,7 @@ from torch import Tensor
 
 from scrubbing.arguments import (
     Baseline,
+    Count,
     Rows,
     baseline_of,
     by_name,
@@ -20,9 +21,10 @@ from scrubbing.arguments import (
     choose_references,
     fixed_rows,
     given_donors,
+    number_drawn,
 )
 from scrubbing.correspondence import Hypothesis
-from scrubbing.dataset import Columns, as_columns
+from scrubbing.dataset import Columns, Data, as_columns, at_least_one, whole_number
 from scrubbing.errors import DataError, GraphError, HypothesisError, ScrubbingWarning
 from scrubbing.evaluate import Evaluator
 from scrubbing.exact import exact_estimate, last_estimate, refuse_too_many_rows
@@ -45,7 +47,7 @@ class Case:
 
     name: str
     hypothesis: Hypothesis
-    data: Mapping[str, Any] = field(repr=False)
+    data: Data = field(repr=False)
     baseline: Baseline
     settings: Mapping[str, Any] = field(default_factory=dict)
 
@@ -59,20 +61,17 @@ class Settings(TypedDict, total=False):
     """The options of `scrub`, for the type checker."""
 
     references: Rows | None
-    draws: int
+    draws: Count
     others: str | Rows
     donors: Mapping[str, Any] | None
     exclude_self: bool
     unclaimed: Unclaimed
     together: Sequence[Iterable[str]]
-    seed: int
+    seed: Count
     exact: bool | str
     check: bool
     progress: bool | Callable[[int, int], None] | None
-    cap: int
-
-
-Data = Mapping[str, Any]
+    cap: Count
 
 
 @overload
@@ -91,31 +90,33 @@ def scrub(
     *,
     baseline: Baseline,
     references: Rows | None = None,
-    draws: int = 1,
+    draws: Count = 1,
     others: str | Rows = "node",
     donors: Mapping[str, Any] | None = None,
     exclude_self: bool = False,
     unclaimed: Unclaimed = "resample",
     together: Sequence[Iterable[str]] = (),
-    seed: int = 0,
+    seed: Count = 0,
     exact: bool | str = False,
     check: bool = True,
     progress: bool | Callable[[int, int], None] | None = None,
-    cap: int = 100_000,
+    cap: Count = 100_000,
 ) -> Score | list[Score] | dict[str, Score]:
     """Causal scrubbing: resample everything that a hypothesis calls unimportant, and report the loss that survives.
 
     Several hypotheses are scored together, on common references and random numbers, and share all work that they can;
     the answer has the shape of the question (one, list or dict).
 
-    `data` maps columns to tensors of one length. `baseline` is the explanation that recovers 0%: a `Graph` (applied to
-    each hypothesis's own G) or a `Hypothesis`. `references` are all rows in order, that many rows drawn with
-    replacement, or the rows given; each is scrubbed `draws` times. `others` says what stands in for unclaimed inputs:
-    one donor per visited "node" (the paper), per "reference", per "input", or `others[i]` for the reference in row i.
+    `data` maps columns to tensors or arrays of one length, or is a table of pandas or pyarrow. `baseline` is the
+    explanation that recovers 0%: a `Graph` (applied to each hypothesis's own G) or a `Hypothesis`. `references` are all
+    rows in order, that many rows drawn with replacement, or the rows given; each is scrubbed `draws` times. `others`
+    says what stands in for unclaimed inputs: one donor per visited "node" (the paper), per "reference", per "input", or
+    `others[i]` for the reference in row i.
     `donors` fixes the donor of a node of I for the reference in each row (`[rows]`, or `[rows, positions]`), or is a
     function that makes agreeing donors for classes that the data lack: of the columns of the datums to stand in for,
     and a `numpy.random.Generator`, it returns the columns that change.
-    `exclude_self` keeps a datum from standing in for itself. `unclaimed` says what stands in for an unclaimed node with
+    `exclude_self` keeps a datum from standing in for itself (with others="reference" the reference: that one donor may
+    be the own datum of a node below). `unclaimed` says what stands in for an unclaimed node with
     a floating-point value: a donor's ("resample"), the mean over rows ("mean", or `mean(by=column)`), "zero", or what a
     function makes of the donor's. `together` lists groups of nodes of I, read by one parent, that share their donor.
     `exact` gives the expectation over all draws of donors in place of a sample of them, where that can be worked out;
@@ -130,11 +131,10 @@ def scrub(
     if exact not in (False, True, "last"):
         raise HypothesisError(f'exact={exact!r} is no mode; choose False, True or "last"')
     columns = as_columns(data)
-    if draws < 1:
-        raise DataError(f"draws={draws}, but at least one draw is needed")
+    draws, seed, cap = at_least_one("draws", draws), whole_number("seed", seed), whole_number("cap", cap)
     dataset_rows = len(next(iter(columns.values())))
     if exact:  # before anything of that size is made
-        refuse_too_many_rows(dataset_rows, references if isinstance(references, int) else 0)
+        refuse_too_many_rows(dataset_rows, number_drawn(references))
     chosen = choose_references(references, dataset_rows, seed)
     policy = Policy(
         others=others if isinstance(others, str) else fixed_rows("others", others, dataset_rows),
@@ -157,7 +157,7 @@ def scrub(
         "together": [sorted(group) for group in policy.together],
         "donors": sorted(policy.donors),
         "exact": exact,
-        "references": "all" if references is None else "drawn" if isinstance(references, int) else "given",
+        "references": "all" if references is None else "drawn" if number_drawn(references) else "given",
     }
     jobs = [_job(planner, h, baseline) for h in named.values()]
     if check:

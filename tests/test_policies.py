@@ -188,7 +188,7 @@ def test_made_donors_are_checked(make, message):
 def test_a_made_datum_without_an_agreeing_row_is_told():
     graph = Graph(a=lambda x: x, b=lambda a: a, loss=lambda b, y: b - y)
     claims = Graph(a=lambda x: x, b=lambda a: a % 3, loss=reads("b", "y"))
-    with pytest.raises(DataError, match="no row of the data agrees with a datum that was made"):
+    with pytest.raises(DataError, match="no donor can be drawn at 'loss/b/a': no row of the data agrees with a datum"):
         score(
             Hypothesis(graph, claims),
             SINGLES,
