@@ -86,6 +86,12 @@ TRAPS = {
         digits("x0", label=lambda x0: 5 * x0),
         9.9,
     ),
+    "spread over two nodes, the column passed on to both": Oracle(
+        network(lambda A, B: A + B, A=lambda x0: 2 * x0, B=lambda x0: 3 * x0),
+        claim(lambda A, x0: x0, A=reads("x0")),
+        digits("x0", label=lambda x0: 5 * x0),
+        0,
+    ),
     "large deviation": Oracle(
         network(lambda A, B: A + B, A=lambda x0, x1: 2 * x0 + x1, B=lambda x1: 3 * x1), OF_THE_LABEL, TWO_AND_THREE, 4.5
     ),
