@@ -1,10 +1,10 @@
 """Score hypotheses: what `scrub` does, from the user's arguments to the scores."""
 
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any, TypedDict, Unpack, overload
+from typing import Any, TypedDict, Unpack, cast, overload
 
 import numpy as np
 import torch
@@ -134,7 +134,8 @@ def scrub(
     draws, seed, cap = at_least_one("draws", draws), whole_number("seed", seed), whole_number("cap", cap)
     dataset_rows = len(next(iter(columns.values())))
     if exact:  # before anything of that size is made
-        refuse_too_many_rows(dataset_rows, number_drawn(references))
+        asked = dataset_rows if references is None else number_drawn(references) or len(cast(Sized, references))
+        refuse_too_many_rows(dataset_rows, asked, draws=draws if exact == "last" else 1)
     chosen = choose_references(references, dataset_rows, seed)
     policy = Policy(
         others=others if isinstance(others, str) else fixed_rows("others", others, dataset_rows),

@@ -213,6 +213,9 @@ def test_requests_beyond_all_bounds_are_refused_before_anything_of_their_size_is
         assert refusal(h, data, exact=mode, references=10**9).startswith(
             "exact mode would have to answer for 1,000,000,000 references, and its cap is 2,000,000;"
         )
+        assert refusal(h, data, exact="last", draws=10**9, references=[0, 1]).startswith(
+            "exact mode would have to answer for 2 references with 1,000,000,000 draws of each, and its cap is"
+        )
         many = {name: torch.zeros(1).expand(10**9) for name in ("x", "y")}
         assert refusal(h, many, exact=mode).startswith(
             "exact mode would have to go through 1,000,000,000 rows of data, and its cap is 2,000,000;"

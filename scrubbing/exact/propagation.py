@@ -75,10 +75,11 @@ def propagation(
     return found
 
 
-def refuse_too_many_rows(rows: int, references: int, *, cap: int = CAP) -> None:
-    """Raise where the data or the references alone are beyond the cap."""
+def refuse_too_many_rows(rows: int, references: int, *, draws: int = 1, cap: int = CAP) -> None:
+    """Raise where the data or the references, each with its draws, are alone beyond the cap."""
     refuse_beyond(cap, rows, f"go through {rows:,} rows of data")
-    refuse_beyond(cap, references, f"answer for {references:,} references")
+    each = f" with {draws:,} draws of each" if draws > 1 else ""
+    refuse_beyond(cap, references * draws, f"answer for {references:,} references{each}")
 
 
 @dataclass(frozen=True, eq=False)
