@@ -9,14 +9,15 @@ from jaxtyping import Int
 from torch import Tensor
 
 from scrubbing.correspondence import Hypothesis
-from scrubbing.dataset import Columns
+from scrubbing.dataset import Columns, at_least_one
 from scrubbing.errors import DataError, HypothesisError, nearest
 from scrubbing.graph import Graph
 from scrubbing.policy import Maker, Policy, mean
 from scrubbing.sampling.streams import Fixed, draw_references
 
 Baseline = Graph | Hypothesis
-Rows = int | Sequence[int] | np.ndarray | Tensor
+Count = int | np.integer
+Rows = Count | Sequence[int] | np.ndarray | Tensor
 
 
 def by_name(hypotheses: Hypothesis | Sequence[Hypothesis] | Mapping[str, Hypothesis]) -> dict[Any, Hypothesis]:
@@ -30,14 +31,18 @@ def by_name(hypotheses: Hypothesis | Sequence[Hypothesis] | Mapping[str, Hypothe
     return named
 
 
+def number_drawn(references: Rows | None) -> int:
+    """How many references are to be drawn; 0 where they are all rows, or given."""
+    return 0 if references is None or np.ndim(references) else at_least_one("references", references)
+
+
 def choose_references(references: Rows | None, dataset_rows: int, seed: int) -> Int[np.ndarray, " reference"]:
     """All rows in order, that many drawn with replacement, or the rows given."""
     if references is None:
         return np.arange(dataset_rows)
-    if isinstance(references, int):
-        if references < 1:
-            raise DataError(f"references={references}, but at least one reference is needed")
-        return draw_references(np.arange(dataset_rows), references, seed)
+    drawn = number_drawn(references)
+    if drawn:
+        return draw_references(np.arange(dataset_rows), drawn, seed)
     return row_numbers("references", references, dataset_rows)
 
 

@@ -15,6 +15,12 @@ class Hypothesis:
     `c` names the node of G for nodes of I that go by another name there. `columns` declares columns of the data that
     only features read. `scramble` names columns of G's output (labels, weights) that are left to a donor on purpose.
 
+    What a node of I reads of the columns comes from its own datum. Where its image reads the column itself, that one
+    edge is claimed. Where it does not, the column is claimed on all unclaimed paths into the image, by a function as by
+    `reads`: with A = 2 x0, B = 3 x0 and out = A + B, the claim `out=reads("A")` leaves B to another datum, but
+    `out=lambda A, x0: x0` also lets B run on out's own x0. A feature that is to pass nothing on reads a column that the
+    network does not have.
+
     Raises `HypothesisError` with everything that is illegal about it.
     """
 

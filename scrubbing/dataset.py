@@ -1,8 +1,9 @@
 """The dataset: named columns of one length, whatever they came as."""
 
 import warnings
+from collections import Counter
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -10,16 +11,30 @@ from torch import Tensor
 
 from scrubbing.errors import DataError
 
+
+@runtime_checkable
+class Table(Protocol):
+    """A table with named columns, of pandas, pyarrow or whatever else hands its columns to Arrow."""
+
+    def __getitem__(self, name: Any, /) -> Any: ...
+    def __arrow_c_stream__(self, requested_schema: Any = None) -> Any: ...
+
+
+Data = Mapping[str, Any] | Table
+
 # Text stays an array: it serves features, and functions that know what to do with it.
 Columns = Mapping[str, Tensor | np.ndarray]
 
 
-def as_columns(data: Mapping[str, Any]) -> dict[str, Tensor | np.ndarray]:
+def as_columns(data: Data) -> dict[str, Tensor | np.ndarray]:
     """Columns as tensors (text as arrays): from tensors, arrays, lists, or a table with named columns.
 
-    Raises `DataError` for no columns, different lengths, or values of no fixed type.
+    Raises `DataError` for no columns, two of one name, different lengths, or values of no fixed type.
     """
-    names = list(getattr(data, "column_names", None) or data)
+    names = _names(data)
+    twice = [name for name, count in Counter(map(str, names)).items() if count > 1]
+    if twice:
+        raise DataError(f"the data have two columns {twice[0]!r}: rename one of them")
     columns = {str(name): _as_column(str(name), data[name]) for name in names}
     if not columns:
         raise DataError("the data have no columns; give a dict of tensors of one length")
@@ -30,6 +45,12 @@ def as_columns(data: Mapping[str, Any]) -> dict[str, Tensor | np.ndarray]:
     if not next(iter(lengths.values())):
         raise DataError("the data have no rows")
     return columns
+
+
+def _names(data: Data) -> list[Any]:
+    if isinstance(data, Mapping):
+        return list(data)
+    return list(getattr(data, "column_names", getattr(data, "columns", ())))  # pyarrow's `columns` are the values
 
 
 def _as_column(name: str, given: Any) -> Tensor | np.ndarray:
@@ -54,6 +75,22 @@ def _from_array(name: str, array: np.ndarray) -> Tensor | np.ndarray:
     with warnings.catch_warnings():  # pandas and mapped files are read-only; so is the use made of them
         warnings.filterwarnings("ignore", "The given NumPy array is not writable")
         return torch.from_numpy(np.ascontiguousarray(array))
+
+
+def whole_number(name: str, given: Any) -> int:
+    """A number given as any type of integer. Raises `DataError` for what is none, as True is."""
+    number = np.asarray(given)
+    if number.ndim or number.dtype.kind not in "iu":
+        raise DataError(f"{name}={given!r}, but it must be a whole number")
+    return int(number)
+
+
+def at_least_one(name: str, given: Any) -> int:
+    """How many there are to be of what `name` says in the plural. Raises `DataError` for none."""
+    number = whole_number(name, given)
+    if number < 1:
+        raise DataError(f"{name}={number}, but at least one {name.removesuffix('s')} is needed")
+    return number
 
 
 def appended(columns: Columns, datums: Columns, changed: Any, name: str) -> dict[str, Tensor | np.ndarray]:

@@ -1,9 +1,10 @@
 """Score hypotheses: what `scrub` does, from the user's arguments to the scores."""
 
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
 from dataclasses import dataclass, field, replace
-from typing import Any, TypedDict, Unpack, overload
+from functools import partial
+from typing import Any, TypedDict, Unpack, cast, overload
 
 import numpy as np
 import torch
@@ -12,6 +13,7 @@ from torch import Tensor
 
 from scrubbing.arguments import (
     Baseline,
+    Count,
     Rows,
     baseline_of,
     by_name,
@@ -19,12 +21,13 @@ from scrubbing.arguments import (
     choose_references,
     fixed_rows,
     given_donors,
+    number_drawn,
 )
 from scrubbing.correspondence import Hypothesis
-from scrubbing.dataset import Columns, as_columns
+from scrubbing.dataset import Columns, Data, as_columns, at_least_one, whole_number
 from scrubbing.errors import DataError, GraphError, HypothesisError, ScrubbingWarning
 from scrubbing.evaluate import Evaluator
-from scrubbing.exact import exact_losses, exact_two_level_variance
+from scrubbing.exact import exact_estimate, last_estimate, refuse_too_many_rows
 from scrubbing.expressions import Compared, Expression
 from scrubbing.graph import Graph
 from scrubbing.plan import Planner, Scrubbed
@@ -44,7 +47,7 @@ class Case:
 
     name: str
     hypothesis: Hypothesis
-    data: Mapping[str, Any] = field(repr=False)
+    data: Data = field(repr=False)
     baseline: Baseline
     settings: Mapping[str, Any] = field(default_factory=dict)
 
@@ -58,20 +61,17 @@ class Settings(TypedDict, total=False):
     """The options of `scrub`, for the type checker."""
 
     references: Rows | None
-    draws: int
+    draws: Count
     others: str | Rows
     donors: Mapping[str, Any] | None
     exclude_self: bool
     unclaimed: Unclaimed
     together: Sequence[Iterable[str]]
-    seed: int
-    exact: bool
+    seed: Count
+    exact: bool | str
     check: bool
     progress: bool | Callable[[int, int], None] | None
-    cap: int
-
-
-Data = Mapping[str, Any]
+    cap: Count
 
 
 @overload
@@ -90,44 +90,52 @@ def scrub(
     *,
     baseline: Baseline,
     references: Rows | None = None,
-    draws: int = 1,
+    draws: Count = 1,
     others: str | Rows = "node",
     donors: Mapping[str, Any] | None = None,
     exclude_self: bool = False,
     unclaimed: Unclaimed = "resample",
     together: Sequence[Iterable[str]] = (),
-    seed: int = 0,
-    exact: bool = False,
+    seed: Count = 0,
+    exact: bool | str = False,
     check: bool = True,
     progress: bool | Callable[[int, int], None] | None = None,
-    cap: int = 100_000,
+    cap: Count = 100_000,
 ) -> Score | list[Score] | dict[str, Score]:
     """Causal scrubbing: resample everything that a hypothesis calls unimportant, and report the loss that survives.
 
     Several hypotheses are scored together, on common references and random numbers, and share all work that they can;
     the answer has the shape of the question (one, list or dict).
 
-    `data` maps columns to tensors of one length. `baseline` is the explanation that recovers 0%: a `Graph` (applied to
-    each hypothesis's own G) or a `Hypothesis`. `references` are all rows in order, that many rows drawn with
-    replacement, or the rows given; each is scrubbed `draws` times. `others` says what stands in for unclaimed inputs:
-    one donor per visited "node" (the paper), per "reference", per "input", or `others[i]` for the reference in row i.
+    `data` maps columns to tensors or arrays of one length, or is a table of pandas or pyarrow. `baseline` is the
+    explanation that recovers 0%: a `Graph` (applied to each hypothesis's own G) or a `Hypothesis`. `references` are all
+    rows in order, that many rows drawn with replacement, or the rows given; each is scrubbed `draws` times. `others`
+    says what stands in for unclaimed inputs: one donor per visited "node" (the paper), per "reference", per "input", or
+    `others[i]` for the reference in row i.
     `donors` fixes the donor of a node of I for the reference in each row (`[rows]`, or `[rows, positions]`), or is a
     function that makes agreeing donors for classes that the data lack: of the columns of the datums to stand in for,
     and a `numpy.random.Generator`, it returns the columns that change.
-    `exclude_self` keeps a datum from standing in for itself. `unclaimed` says what stands in for an unclaimed node with
+    `exclude_self` keeps a datum from standing in for itself (with others="reference" the reference: that one donor may
+    be the own datum of a node below). `unclaimed` says what stands in for an unclaimed node with
     a floating-point value: a donor's ("resample"), the mean over rows ("mean", or `mean(by=column)`), "zero", or what a
     function makes of the donor's. `together` lists groups of nodes of I, read by one parent, that share their donor.
-    `exact` gives the expectation over all draws of donors in place of a sample of them, where that can be worked out.
+    `exact` gives the expectation over all draws of donors in place of a sample of them, where that can be worked out;
+    "last" averages so over the last donor on each path from the output (of what is unclaimed, or of a claim below which
+    nothing is drawn) and samples those above it.
     `check` compares G with the graph that it was rewritten from. `progress` is True, False, None (where a terminal
     shows it) or a function of (done, total). `cap` bounds the number of streams of donors.
 
     Raises `ScrubbingError` for whatever is wrong with the hypotheses or the data.
     """
     named = by_name(hypotheses)
+    if exact not in (False, True, "last"):
+        raise HypothesisError(f'exact={exact!r} is no mode; choose False, True or "last"')
     columns = as_columns(data)
-    if draws < 1:
-        raise DataError(f"draws={draws}, but at least one draw is needed")
+    draws, seed, cap = at_least_one("draws", draws), whole_number("seed", seed), whole_number("cap", cap)
     dataset_rows = len(next(iter(columns.values())))
+    if exact:  # before anything of that size is made
+        asked = dataset_rows if references is None else number_drawn(references) or len(cast(Sized, references))
+        refuse_too_many_rows(dataset_rows, asked, draws=draws if exact == "last" else 1)
     chosen = choose_references(references, dataset_rows, seed)
     policy = Policy(
         others=others if isinstance(others, str) else fixed_rows("others", others, dataset_rows),
@@ -150,13 +158,14 @@ def scrub(
         "together": [sorted(group) for group in policy.together],
         "donors": sorted(policy.donors),
         "exact": exact,
-        "references": "all" if references is None else "drawn" if isinstance(references, int) else "given",
+        "references": "all" if references is None else "drawn" if number_drawn(references) else "given",
     }
     jobs = [_job(planner, h, baseline) for h in named.values()]
     if check:
         _check_networks([h.G for h in named.values()], columns, chosen[:CHECKED_ROWS])
     _warn_of_idle_claims(named, jobs)
-    work = _exact_outcomes if exact else _sampled_outcomes
+    average = last_estimate if exact == "last" else exact_estimate
+    work = partial(_exact_outcomes, average=average) if exact else _sampled_outcomes
     with showing_progress(
         progress, len(jobs) if exact else len(sample), unit="hypotheses" if exact else "references"
     ) as advance:
@@ -220,13 +229,13 @@ class _Job:
     hypothesis: Hypothesis
     baseline: Hypothesis
     original: Expression
-    baseline_output: Expression
+    unexplained: Scrubbed
     scrubbed: Scrubbed
 
     @property
     def roots(self) -> tuple[Expression, Expression, Expression]:
         """The losses of the network, of the baseline and of the hypothesis."""
-        return self.original, self.baseline_output, self.scrubbed.output
+        return self.original, self.unexplained.output, self.scrubbed.output
 
 
 def _warn_of_idle_claims(named: Iterable[Any], jobs: Iterable[_Job]) -> None:
@@ -252,7 +261,7 @@ class _Outcome:
 def _job(planner: Planner, h: Hypothesis, baseline: Baseline) -> _Job:
     unexplained = baseline_of(h, baseline)
     original = planner.plain(h.G.origin, References())
-    return _Job(h, unexplained, original, planner.scrubbed(unexplained).output, planner.scrubbed(h))
+    return _Job(h, unexplained, original, planner.scrubbed(unexplained), planner.scrubbed(h))
 
 
 def _sampled_outcomes(
@@ -283,24 +292,23 @@ def _compared(jobs: Sequence[_Job], planner: Planner, rows: int) -> dict[Express
 
 
 def _exact_outcomes(
-    jobs: Sequence[_Job], planner: Planner, evaluator: Evaluator, advance: Advance
+    jobs: Sequence[_Job], planner: Planner, evaluator: Evaluator, advance: Advance, *, average: Callable[..., Estimate]
 ) -> Iterator[_Outcome]:
-    """Expected losses over all draws of donors; hypotheses that are equal are worked out once."""
+    """Expected losses over all draws of donors, or over the last ones; what is equal is worked out once."""
     one_draw = Evaluator(evaluator.columns, replace(evaluator.sample, draws=1))
     known: dict[Expression, Estimate] = {}
 
-    def estimate(h: Hypothesis, output: Expression, original: Float[np.ndarray, " reference"]) -> Estimate:
-        if output not in known:
-            found = exact_losses(h, evaluator.columns, evaluator.sample.references, planner.policy)
-            between, within = exact_two_level_variance(found)
-            known[output] = Estimate(found.mean, found.mean_absolute_change(original), between, within)
-        return known[output]
+    def estimate(h: Hypothesis, planned: Scrubbed, original: Float[np.ndarray, " reference"]) -> Estimate:
+        if planned.output not in known:
+            found = average(h, evaluator.columns, evaluator.sample, planner.policy, planned.streams, original)
+            known[planned.output] = found
+        return known[planned.output]
 
     for done, job in enumerate(jobs, start=1):
         (loss,) = one_draw.losses([job.original])
         original = loss.double().numpy()
-        baseline = estimate(job.baseline, job.baseline_output, original)
-        scrubbed = estimate(job.hypothesis, job.scrubbed.output, original)
+        baseline = estimate(job.baseline, job.unexplained, original)
+        scrubbed = estimate(job.hypothesis, job.scrubbed, original)
         advance(done)
         yield _Outcome(original, baseline, scrubbed, torch.finfo(loss.dtype).eps)
 

@@ -1,6 +1,6 @@
 """The explanation is a program: what it computes on the data, and how often that is what the network computes."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -9,13 +9,13 @@ from torch import Tensor
 
 from scrubbing.accuracy import Accuracy, Decide, agreement_by_row
 from scrubbing.correspondence import Hypothesis
-from scrubbing.dataset import Columns, as_columns
+from scrubbing.dataset import Columns, Data, as_columns
 from scrubbing.errors import DataError, nearest
 
 CHUNK = 1024  # rows in one forward pass
 
 
-def run_explanation(hypothesis: Hypothesis, data: Mapping[str, Any]) -> Any:
+def run_explanation(hypothesis: Hypothesis, data: Data) -> Any:
     """The value of I's output on the data; any other of its values is `hypothesis.I.activations(data, name)`.
 
     >>> from scrubbing import Graph
@@ -29,7 +29,7 @@ def run_explanation(hypothesis: Hypothesis, data: Mapping[str, Any]) -> Any:
 @torch.no_grad()
 def explanation_accuracy(
     hypothesis: Hypothesis,
-    data: Mapping[str, Any],
+    data: Data,
     *,
     of: str,
     against: str = "model",

@@ -3,7 +3,7 @@
 Source: Geiger, Lu, Icard and Potts, "Causal Abstractions of Neural Networks" (NeurIPS 2021).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,13 +14,13 @@ from torch import Tensor
 
 from scrubbing.accuracy import Decide, agreement_by_row, wilson
 from scrubbing.correspondence import Hypothesis
-from scrubbing.dataset import as_columns
+from scrubbing.dataset import Data, as_columns, at_least_one, whole_number
 from scrubbing.errors import DataError, HypothesisError
 from scrubbing.explanation import at_rows, in_chunks
 from scrubbing.graph import Graph
 from scrubbing.sampling.randomness import keyed_uniforms
 
-Pairs = int | Sequence[Any] | np.ndarray | Tensor
+Pairs = int | np.integer | Sequence[Any] | np.ndarray | Tensor
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,12 +73,12 @@ class InterchangeResult:
 @torch.no_grad()
 def interchange(
     hypothesis: Hypothesis,
-    data: Mapping[str, Any],
+    data: Data,
     *,
     node: str,
     of: str | None = None,
     pairs: Pairs | None = None,
-    seed: int = 0,
+    seed: int | np.integer = 0,
     decide: Decide | None = None,
     tolerance: float | None = None,
 ) -> InterchangeResult:
@@ -100,7 +100,7 @@ def interchange(
     columns, h, of = as_columns(data), hypothesis, of or hypothesis.I.output
     replaced = _replaced(h, node, of)
     I, G = _cut(h.I, replaced, of), _cut(h.G, [h.image(node)], h.image(of))
-    chosen = _pairs(pairs, len(next(iter(columns.values()))), seed)
+    chosen = _pairs(pairs, len(next(iter(columns.values()))), whole_number("seed", seed))
     agreed, moved = [], []
     for chunk in in_chunks(chosen):
         base, donor = at_rows(columns, chunk[:, 0]), at_rows(columns, chunk[:, 1])
@@ -143,10 +143,8 @@ def _cut(graph: Graph, columns: Sequence[str], of: str) -> Graph:
 
 
 def _pairs(pairs: Pairs | None, rows: int, seed: int) -> Int[np.ndarray, "pair 2"]:
-    if pairs is None or isinstance(pairs, int):
-        if pairs is not None and pairs < 1:
-            raise DataError(f"pairs={pairs}, but at least one pair is needed")
-        counter = np.arange(rows if pairs is None else pairs)
+    if pairs is None or not np.ndim(pairs):
+        counter = np.arange(rows if pairs is None else at_least_one("pairs", pairs))
         bases, donors = ((rows * keyed_uniforms(seed, ("interchange", role), counter)) for role in ("base", "donor"))
         return np.stack([counter if pairs is None else bases, donors], axis=1).astype(np.int64)
     array = np.asarray(pairs)

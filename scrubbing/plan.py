@@ -16,6 +16,7 @@ from scrubbing.errors import HypothesisError
 from scrubbing.expressions import Expression, Expressions
 from scrubbing.graph import Graph, Reads
 from scrubbing.policy import Maker, Policy, mean
+from scrubbing.positions import draws_by_position, refuse_illegal_positions
 from scrubbing.sampling.agreement import Classes, PositionClasses, intersection
 from scrubbing.sampling.streams import Drawn, Fixed, References, Stream
 
@@ -62,7 +63,11 @@ class Visit:
 
 @dataclass(frozen=True)
 class Scrubbed:
-    """A hypothesis as an expression, with the nodes that it visited and the streams that they drew, by path."""
+    """A hypothesis as an expression, with the nodes that it visited and the streams that they drew, by path.
+
+    A node reached on the same datum by several paths, with nothing drawn at or below it, is visited once: what is below
+    it stands under the path met first.
+    """
 
     output: Expression
     visits: tuple[Visit, ...]
@@ -88,6 +93,7 @@ class Planner:
 
         Raises `HypothesisError` where the paths with donors of their own are too many to follow.
         """
+        refuse_illegal_positions(hypothesis, self.policy)
         walk = _Walk(self, hypothesis)
         walk.refuse_too_many_streams()
         output = hypothesis.I.output
@@ -110,6 +116,46 @@ class Planner:
     def classes(self, hypothesis: Hypothesis, name: str) -> Classes | PositionClasses:
         """Which rows agree on a node of I."""
         return self.dataset.classes(self.feature(hypothesis, name))
+
+    def agreement(self, hypothesis: Hypothesis, name: str) -> Classes | PositionClasses:
+        """Which rows may stand in: those that agree on the node, and on all nodes that share its donor."""
+        I = hypothesis.I
+        members = sorted(self.policy.group(name) & I.keys())
+        if len(members) == 1:
+            return self.classes(hypothesis, name)
+        if len({I.readers(member) for member in members}) > 1 or any(I[member].per_position for member in members):
+            raise HypothesisError(
+                f"together names {', '.join(members)}, which must be whole claims read by the same node of I"
+            )
+        partitions = [self.classes(hypothesis, member) for member in members]
+        return intersection([part for part in partitions if isinstance(part, Classes)])
+
+    def unclaimed(self, h: Hypothesis, name: str, p: str, own: Stream, other: Callable[[], Stream]) -> Expression:
+        """The input `p` that I's node does not claim, where `own` is the node's datum and `other` gives u.
+
+        A donor's value, or what the policy puts in its place.
+        """
+        if p not in h.G:
+            return self.expressions.leaf(p, own if p in h.read_columns(name) else other())
+        columns, instead = h.G.upstream_columns[p], self.policy.unclaimed
+        passed = h.passed_columns(name) & columns
+        donated = self.expressions.forward(h.G, p, {c: own if c in passed else other() for c in columns})
+        if passed or instead == "resample" or not self.dataset.is_floating(donated):
+            return donated
+        if callable(instead) or instead == "zero":
+            return self.expressions.call(instead if callable(instead) else torch.zeros_like, (donated,))
+        by = instead.by if isinstance(instead, mean) else None
+        grouping = self.expressions.leaf(by, References()) if by else self.expressions.call(Reads(), ())
+        classes = self.dataset.classes(Feature(by or "everything", grouping, per_position=False))
+        assert isinstance(classes, Classes)  # for the type checker: only claims per position have others
+        unmixed = self.expressions.forward(h.G, p, dict.fromkeys(columns, References()))
+        return self.expressions.averaged(unmixed, classes, own)
+
+
+def other_path(path: Path, p: str, h: Hypothesis, policy: Policy) -> Path:
+    """The path of the donor u that the node at `path` takes for its unclaimed input `p`; no node's path is like it."""
+    role = "(other)" if "other" in h.I else "other"
+    return (*path, p, role) if policy.others == "input" else (*path, role)
 
 
 @dataclass
@@ -146,54 +192,26 @@ class _Walk:
 
     def _unclaimed(self, name: str, path: Path, x: Stream, p: str, other: Other) -> Expression:
         """An input that the node does not claim; `other` says which stream u is."""
-        if p not in self.h.G:
-            return self.planner.expressions.leaf(p, x if p in self.h.read_columns(name) else other(path, p, x))
-        passed = self.h.passed_columns(name) & self.h.G.upstream_columns[p]
-        if not passed and self.planner.policy.unclaimed != "resample":
-            return self._stand_in(path, p, x, other)
-        streams = {c: x if c in passed else other(path, p, x) for c in self.h.G.upstream_columns[p]}
-        return self.planner.expressions.forward(self.h.G, p, streams)
-
-    def _stand_in(self, path: Path, p: str, x: Stream, other: Other) -> Expression:
-        """What stands in for an unclaimed node other than a donor's value, if that is a number."""
-        expressions, unclaimed = self.planner.expressions, self.planner.policy.unclaimed
-        columns = self.h.G.upstream_columns[p]
-        donated = expressions.forward(self.h.G, p, {c: other(path, p, x) for c in columns})
-        if not self.planner.dataset.is_floating(donated):
-            return donated
-        if callable(unclaimed):
-            return expressions.call(unclaimed, (donated,))
-        if unclaimed == "zero":
-            return expressions.call(torch.zeros_like, (donated,))
-        by = unclaimed.by if isinstance(unclaimed, mean) else None
-        grouping = expressions.leaf(by, References()) if by else expressions.call(Reads(), ())
-        classes = self.planner.dataset.classes(Feature(by or "everything", grouping, per_position=False))
-        assert isinstance(classes, Classes)  # for the type checker: only claims per position have others
-        unmixed = expressions.forward(self.h.G, p, dict.fromkeys(columns, References()))
-        return expressions.averaged(unmixed, classes, x)
+        return self.planner.unclaimed(self.h, name, p, x, lambda: other(path, p, x))
 
     def _claimed(self, name: str, path: Path, parent: Stream) -> Expression:
-        node, image = self.h.I[name], self.h.G[self.h.image(name)]
-        classes = self._agreement(name)
+        classes = self.planner.agreement(self.h, name)
         donor = self._donor(name, path, parent, classes)
         self.visits.append(Visit("/".join(path), parent, donor, classes))
         self.streams["/".join(path)] = donor
-        if not node.per_position and donor.positions != parent.positions and donor.positions is not None:
+        by_position = draws_by_position(self.h, self.planner.policy, name)
+        positions = len(classes.at) if by_position and isinstance(classes, PositionClasses) else parent.positions
+        if donor.positions != positions:
             raise HypothesisError(
-                f"donors gives {name!r} a row for each position, but {name!r} is not claimed per position"
+                f"donors gives {name!r} a row for each of {donor.positions} positions, but there are {positions}"
             )
-        if not node.per_position or donor.positions is None:
-            return self.visit(name, path, donor)
-        if image.position_axis is None:
-            raise HypothesisError(
-                f"{name!r} is claimed per position, but {self.h.image(name)!r} does not say which axis of its value "
-                f"runs over positions: give its Node a position_axis"
-            )
-        return self.planner.expressions.assembled(self.visit(name, path, donor), image.position_axis, donor.positions)
+        value, axis = self.visit(name, path, donor), self.h.G[self.h.image(name)].position_axis
+        if not by_position or axis is None or positions is None:  # the last two for the type checker
+            return value
+        return self.planner.expressions.assembled(value, axis, positions)
 
     def _donor(self, name: str, path: Path, parent: Stream, classes: Classes | PositionClasses) -> Stream:
         """The stream x' of a claimed node, given its parent's."""
-        node = self.h.I[name]
         given = self.planner.policy.donors.get(name)
         if isinstance(given, Fixed):
             return given.at_positions(parent.positions)
@@ -201,25 +219,10 @@ class _Walk:
             return self.planner.dataset.made(given, path, parent, self.planner.feature(self.h, name))
         if self._passes_only_what_agrees(name):
             return parent
-        if node.per_position and parent.positions is not None:
-            raise HypothesisError(f"{name!r} is claimed per position below another claim per position; claim it whole")
         positions = len(classes.at) if isinstance(classes, PositionClasses) else parent.positions
         # Nodes that share their donor share its key, so that they are one stream.
         key = (*path[:-1], "+".join(sorted(self.planner.policy.group(name))))
         return Drawn(key, parent, classes, positions)
-
-    def _agreement(self, name: str) -> Classes | PositionClasses:
-        """Which rows may stand in: those that agree on the node, and on all nodes that share its donor."""
-        members = sorted(self.planner.policy.group(name) & self.h.I.keys())
-        if len(members) == 1:
-            return self.planner.classes(self.h, name)
-        readers = {self.h.I.readers(member) for member in members}
-        if len(readers) > 1 or any(self.h.I[member].per_position for member in members):
-            raise HypothesisError(
-                f"together names {', '.join(members)}, which must be whole claims read by the same node of I"
-            )
-        partitions = [self.planner.classes(self.h, member) for member in members]
-        return intersection([part for part in partitions if isinstance(part, Classes)])
 
     def _passes_only_what_agrees(self, name: str) -> bool:
         """Whether every agreeing donor passes on the same as the parent's own datum, which may then stand for itself.
@@ -242,7 +245,7 @@ class _Walk:
             return policy.others
         if policy.others == "reference":
             return Drawn(("other",), References() if policy.exclude_self else None)
-        key = (*path, p, "other") if policy.others == "input" else (*path, "other")
+        key = other_path(path, p, self.h, policy)
         return Drawn(key, x if policy.exclude_self else None, positions=x.positions)
 
     # -- how many streams there are, without making them

@@ -2,6 +2,10 @@
 
 Where a node is read by several others, `reader=` gives that reader a version of its own, named `{node}_{reader}`, and
 rewrites it alone. Nodes that were replaced by terms of a sum vanish: whoever sums its inputs reads the terms instead.
+
+A hypothesis that stays legal keeps its score, draw for draw, with two exceptions: with others="input" each term of an
+unclaimed sum has a donor of its own; and `gather` and the splits keep scores only under unclaimed="resample", since
+anything else stands in for a sum or for each of its terms.
 """
 
 from collections.abc import Callable, Iterable

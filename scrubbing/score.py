@@ -103,7 +103,11 @@ class Score(BaseModel):
 
     @property
     def donors(self) -> dict[str, Int[np.ndarray, "draw *position"]]:
-        """The row that stood in at every node, by the node's path in I ("other" for what it leaves unclaimed)."""
+        """The row that stood in at every node, by the node's path in I ("other" for what it leaves unclaimed).
+
+        What several paths share, because nothing is drawn there, stands under the path met first. In exact mode there
+        are none.
+        """
         return self._donors
 
     @property

@@ -7,7 +7,7 @@ from jaxtyping import Float, Int
 from pydantic import BaseModel, ConfigDict
 
 from scrubbing.plan import Scrubbed, Visit
-from scrubbing.sampling.streams import Fixed, Given, Sample
+from scrubbing.sampling.streams import Fixed, Given, References, Sample
 
 
 class NodeVacuity(BaseModel):
@@ -15,7 +15,9 @@ class NodeVacuity(BaseModel):
 
     `classes` is the number of agreement classes of its feature (for a claim per position, the mean over positions);
     `singletons` the share of references that agree with no other row; `swapped` the share whose donor is another row,
-    in expectation; `bits` the mean over references of log2 of the class's size: the draw's entropy given the feature.
+    in expectation: none where each datum stands for itself, since those that agree pass on the same (`reads`);
+    `bits` the mean over references of log2 of the class's size: the draw's entropy given the feature, and so the sum
+    over positions where each has a draw of its own.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -28,7 +30,11 @@ class NodeVacuity(BaseModel):
 
 
 class Vacuity(BaseModel):
-    """The freedom of a hypothesis: `bits` sums its nodes', and log2 of the dataset's size if anything is unclaimed."""
+    """The freedom of a hypothesis: `bits` sums its nodes', and log2 of the dataset's size if anything is unclaimed.
+
+    A node that is reached on the same datum by several paths, with nothing drawn at or below it, is visited once; what
+    it claims stands under the path met first.
+    """
 
     model_config = ConfigDict(frozen=True)
 
@@ -38,7 +44,8 @@ class Vacuity(BaseModel):
     @property
     def nothing_was_tested(self) -> bool:
         """Whether every donor had to be the reference itself, so that 100% is recovered by construction."""
-        return self.bits == 0 and not any(node.swapped for node in self.nodes)
+        all_claimed = self.bits == sum(node.bits for node in self.nodes)
+        return all_claimed and not any(node.swapped for node in self.nodes)
 
     def __str__(self) -> str:
         if self.nothing_was_tested:
@@ -55,8 +62,14 @@ class Vacuity(BaseModel):
 def vacuity(scrubbed: Scrubbed, sample: Sample) -> Vacuity:
     """What a planned hypothesis tests on a sample."""
     nodes = tuple(_node(visit, sample) for visit in scrubbed.visits)
-    unclaimed = math.log2(sample.dataset_rows) if scrubbed.leaves_open else 0.0
+    unclaimed = math.log2(sample.dataset_rows) if scrubbed.leaves_open and not _is_own(scrubbed, sample) else 0.0
     return Vacuity(nodes=nodes, bits=sum(node.bits for node in nodes) + unclaimed)
+
+
+def _is_own(scrubbed: Scrubbed, sample: Sample) -> bool:
+    """Whether the donors of what is unclaimed were given, and each is the reference itself."""
+    other = scrubbed.streams.get("other")
+    return isinstance(other, Fixed) and bool((sample.rows(other) == sample.rows(References())).all())
 
 
 def _node(visit: Visit, sample: Sample) -> NodeVacuity:
@@ -66,11 +79,13 @@ def _node(visit: Visit, sample: Sample) -> NodeVacuity:
         classes=visit.classes.count,
         singletons=float((sizes == 1).mean()),
         swapped=float(_swap_rate(visit, sizes, sample).mean()),
-        bits=float(np.log2(np.maximum(sizes, 1)).mean()),
+        bits=float(np.log2(np.maximum(sizes, 1)).reshape(len(sizes), -1).sum(axis=1).mean()),
     )
 
 
 def _swap_rate(visit: Visit, sizes: Int[np.ndarray, "..."], sample: Sample) -> Float[np.ndarray, "..."]:
+    if visit.donor == visit.parent:
+        return np.zeros(sizes.shape)
     if isinstance(visit.donor, Fixed | Given):
         own, donor = (np.atleast_2d(sample.rows(stream).T) for stream in (visit.parent, visit.donor))
         return (own != donor).astype(float)

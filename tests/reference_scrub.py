@@ -105,7 +105,7 @@ class ReferenceScrub:
         axis = self.h.G[self.h.image(m)].position_axis
         assert axis is not None
         pieces = []
-        for position in range(len(self.feature(m, x)[0]) if fixed is None else fixed.shape[1]):
+        for position in range(positions_of(self.feature(m, x)) if fixed is None else fixed.shape[1]):
             here = replace(repetition, position=position)
             donor = self.agreeing(m, x, path, here) if fixed is None else int(fixed[repetition.reference, position])
             pieces.append(self.run(m, donor, path, here).select(axis, position))
@@ -117,7 +117,7 @@ class ReferenceScrub:
 
         def seen(d: Row) -> list[Any]:
             values = [self.feature(member, d) for member in group]
-            return [value[0][repetition.position] for value in values] if self.h.I[m].per_position else values
+            return [at_position(v, repetition.position) for v in values] if self.h.I[m].per_position else values
 
         key = (*path[:-1], "+".join(group))
         return self.uniform([d for d in self.dataset if seen(d) == seen(x)], x, key, repetition)
@@ -165,6 +165,16 @@ def coarse(values: list[Any], coarsening: Within | Bins | None) -> list[Any]:
         case Bins(k):
             edges = np.quantile(values, np.arange(1, k) / k, axis=0)
             return (np.array(values) > edges[:, None]).sum(axis=0).tolist()
+
+
+def at_position(value: Any, position: int | None) -> Any:
+    """What a datum's value (a tuple in each part) is at one position."""
+    return tuple(at_position(v, position) for v in value) if isinstance(value, tuple) else value[0][position]
+
+
+def positions_of(value: Any) -> int:
+    """How many positions a datum's value has; an empty tuple has none."""
+    return max((positions_of(v) for v in value), default=0) if isinstance(value, tuple) else len(value[0])
 
 
 def plain(value: Any) -> Any:

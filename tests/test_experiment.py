@@ -22,6 +22,7 @@ from scrubbing import (
     HypothesisError,
     Node,
     ScrubbingError,
+    explanation_accuracy,
     mean,
     per_position,
     reads,
@@ -31,6 +32,7 @@ from scrubbing.dataset import as_columns
 from scrubbing.evaluate import Evaluator
 from scrubbing.plan import Planner
 from scrubbing.policy import Policy
+from scrubbing.record import data_hash
 from scrubbing.sampling.streams import Sample
 
 ROWS = 24
@@ -355,11 +357,39 @@ def test_data_may_come_as_anything_with_columns(data):
     assert score(data=data) == score()
 
 
-@pytest.mark.usefixtures("unchecked")
-def test_a_table_is_data():
-    import pandas as pd
+@pytest.mark.parametrize("kind", ["pandas", "pyarrow"])
+def test_a_table_is_data(kind):
+    module = pytest.importorskip(kind)
+    words = np.array(["even", "odd"])[np.arange(ROWS) % 2]
+    columns = {name: column.numpy() for name, column in DATA.items()} | {"word": words}
+    table = module.DataFrame(columns) if kind == "pandas" else module.table(columns)
+    h = Hypothesis(G, I | {"a": lambda x, word: (x % 4, word)}, columns=("word",))
+    assert score(h, table) == score(h, columns)
+    assert Case("mine", h, table, BASELINE).score().by_reference == score(h, columns).by_reference
+    assert data_hash(table) == data_hash(columns)
+    assert explanation_accuracy(H, table, of="c", decide=lambda c: c > 0).share <= 1
 
-    assert score(data=pd.DataFrame({name: column.numpy() for name, column in DATA.items()})) == score()
+
+def test_two_columns_of_one_name_are_refused():
+    pd = pytest.importorskip("pandas")
+    twice = pd.DataFrame(np.zeros((4, 3)), columns=["x", "y", "x"])
+    with pytest.raises(DataError, match=r"^the data have two columns 'x': rename one of them$"):
+        score(TINY, twice, baseline=Graph(loss=reads("y")))
+
+
+@pytest.mark.parametrize("three", [np.int64(3), np.uint8(3), torch.tensor(3), np.array(3)])
+def test_numbers_may_be_of_any_integer_type(three):
+    assert score(references=three) == score(references=3)
+    if not isinstance(three, torch.Tensor | np.ndarray):
+        assert score(draws=three, seed=three) == score(draws=3, seed=3)
+
+
+@pytest.mark.usefixtures("unchecked")
+@pytest.mark.parametrize("option", ["references", "draws", "seed", "cap"])
+@pytest.mark.parametrize("wrong", [True, np.True_, 3.0, "all"])
+def test_what_is_no_whole_number_is_refused(option, wrong):
+    with pytest.raises(DataError, match=f"^{option}={wrong!r}, but it must be a whole number$"):
+        score(**{option: wrong})
 
 
 # -- laws

@@ -132,6 +132,21 @@ def test_hand_made_models_are_exact_or_fail_as_they_must(name, norm):
     assert {claim: recovered[claim] for claim in exact if abs(recovered[claim] - 1) > 1e-9} == {}
 
 
+@pytest.mark.parametrize("norm", [False, True], ids=["norms off", "norms on"])
+@pytest.mark.parametrize("name", RECIPES)
+@pytest.mark.usefixtures("unchecked")
+def test_so_are_they_where_every_node_has_a_donor_of_its_own(name, norm):
+    """A true claim leaves nothing to donors, one or many; a false one fails for whatever stands in."""
+    made = build(name, norm=norm, rows=16)
+    model = Transformer(TransformerConfig(**made.config), made.weights)
+    found = scores(model, made.roles, made.data, others="node")
+    recovered = {tuple(experiment.split("/")): score.recovered for experiment, score in found.items()}
+    assert {claim for claim, share in recovered.items() if share < 0.5} - MAY_BE_ANYTHING[name] == MUST_FAIL[name]
+    exact = recovered.keys() - MUST_FAIL[name] - MAY_BE_ANYTHING[name]
+    assert {claim: recovered[claim] for claim in exact if abs(recovered[claim] - 1) > 1e-9} == {}
+    assert all(len(score.donors) > 1 and "other" not in score.donors for score in found.values())
+
+
 @pytest.mark.parametrize("norm", ["LN", None])
 @pytest.mark.usefixtures("unchecked")
 def test_a_row_that_is_its_own_other_and_donor_loses_nothing(norm):

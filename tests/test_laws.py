@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
-from reference_scrub import ReferenceScrub
+from reference_scrub import ReferenceScrub, at_position
 from test_exact import examples
 from test_sampling import is_uniform
 from test_scrub_reference import POSITIONS, ancestors, datasets, hypotheses, mixes, policies, some_of
@@ -409,8 +409,8 @@ def agreeing_rows(h: Hypothesis, columns: Any, name: str) -> np.ndarray:
     judge = ReferenceScrub(h, columns)
     values = [judge.feature(name, d) for d in judge.dataset]
     if h.I[name].per_position:
-        (numbers,) = np.array(values)[:, 0][None]
-        return numbers[:, None] == numbers[None]
+        at = [[at_position(value, p) for p in range(POSITIONS)] for value in values]
+        return np.array([[[a == b for a, b in zip(one, other, strict=True)] for other in at] for one in at])
     return np.array([[one == other for other in values] for one in values])
 
 
@@ -454,8 +454,8 @@ def test_donors_are_uniform_at_every_node_if_references_are(data):
     others = data.draw(st.sampled_from(ROWS_DRAWN))
     policy = settings_for(data, h, columns, others=others, donors={})
     for rows in score(h, columns, references=1500, **policy).donors.values():
-        for at_position in rows.reshape(len(rows), -1).T:
-            assert is_uniform(at_position, of=len(columns["y"]))
+        for here in rows.reshape(len(rows), -1).T:
+            assert is_uniform(here, of=len(columns["y"]))
 
 
 # -- exact

@@ -79,6 +79,17 @@ def test_columns_are_always_resampled():
     assert set(scored.donors["loss/other"]) == {0, 1, 2}
 
 
+def test_a_node_named_other_and_what_is_unclaimed_beside_it_have_donors_of_their_own():
+    graph = Graph(
+        other=lambda x: x, rest=lambda x: x, out=lambda other, rest: other + rest, loss=lambda out, y: out - y
+    )
+    claims = Graph(other=lambda x: 0 * x, out=reads("other"), loss=reads("out", "y"))
+    data = {"x": torch.arange(10.0), "y": torch.zeros(10)}
+    donors = score(Hypothesis(graph, claims), data, baseline=Graph(loss=reads("y")), draws=30).donors
+    named, unclaimed = donors["loss/out/other"], donors["loss/out/(other)"]
+    assert 0.02 < (named == unclaimed).mean() < 0.25
+
+
 # -- donors in common
 
 
@@ -177,7 +188,7 @@ def test_made_donors_are_checked(make, message):
 def test_a_made_datum_without_an_agreeing_row_is_told():
     graph = Graph(a=lambda x: x, b=lambda a: a, loss=lambda b, y: b - y)
     claims = Graph(a=lambda x: x, b=lambda a: a % 3, loss=reads("b", "y"))
-    with pytest.raises(DataError, match="no row of the data agrees with a datum that was made"):
+    with pytest.raises(DataError, match="no donor can be drawn at 'loss/b/a': no row of the data agrees with a datum"):
         score(
             Hypothesis(graph, claims),
             SINGLES,

@@ -6,6 +6,7 @@ import torch
 from scipy import stats
 
 from scrubbing import DataError
+from scrubbing.coarsening import Within
 from scrubbing.sampling.agreement import Classes, agreement, agreement_by_position
 from scrubbing.sampling.randomness import keyed_uniforms
 from scrubbing.sampling.streams import Drawn, Fixed, References, Sample, draw_references
@@ -79,6 +80,40 @@ def test_a_value_that_cannot_be_compared_says_why(value, message):
 def test_agreement_by_position_is_agreement_at_each_position():
     at = agreement_by_position(torch.tensor([[0, 1], [0, 2], [3, 1]]), 3).at
     assert [partition(classes) for classes in at] == [[0, 0, 2], [0, 1, 0]]
+
+
+def test_agreement_by_position_is_on_all_named_values_there():
+    tokens, kinds = torch.tensor([[0, 1], [0, 1], [0, 1]]), np.array([["a", "b"], ["a", "c"], ["c", "c"]])
+    vectors = torch.tensor([[[0, 1], [0, 0]], [[0, 1], [0, 1]], [[0, 0], [0, 1]]])
+    for value in ((tokens, kinds), (tokens, ((), kinds)), vectors):
+        at = agreement_by_position(value, 3).at
+        assert [partition(classes) for classes in at] == [[0, 0, 2], [0, 1, 1]]
+    near = agreement_by_position((tokens / 8, torch.tensor([[0.0, 0.0], [0.4, 0.6], [0.6, 0.4]])), 3, Within(0.5)).at
+    assert [partition(classes) for classes in near] == [[0, 0, 2], [0, 1, 0]]
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        (
+            (torch.zeros(3, 2), torch.zeros(3)),
+            "a claim per position must return [rows, positions], all of its values for the same positions; "
+            "these have the shapes [3, 2] and [3]",
+        ),
+        (
+            (torch.zeros(3, 2), torch.zeros(3, 4)),
+            "a claim per position must return [rows, positions], all of its values for the same positions; "
+            "these have the shapes [3, 2] and [3, 4]",
+        ),
+        ((), "a claim per position must return [rows, positions]; it is empty"),
+        (torch.zeros(3, 0), "a claim per position must return [rows, positions]; this one has shape [3, 0]"),
+    ],
+    ids=["one of them without", "different numbers", "nothing", "no position"],
+)
+def test_values_claimed_by_position_have_the_same_positions(value, message):
+    with pytest.raises(DataError) as error:
+        agreement_by_position(value, 3)
+    assert str(error.value) == message
 
 
 def test_agreement_by_position_needs_positions():

@@ -116,9 +116,9 @@ def hypotheses(draw: st.DrawFn) -> Hypothesis:
         function = Node(draw(mixes(st.integers(1, 3))), inputs[name])
         nodes[name] = coarse(function) if is_function else reads(*inputs[name])
     for name in draw(some_of(nodes.keys() - {output}, likely=2)):
-        one_value = not nodes[name].is_reads or (len(inputs[name]) == 1 and inputs[name][0] not in nodes)
+        has_positions = ancestors(name, inputs) - inputs.keys()  # a constant has none
         above = {n for n in nodes if name in ancestors(n, inputs)}
-        if one_value and not any(nodes[n].per_position for n in (ancestors(name, inputs) | above) & nodes.keys()):
+        if has_positions and not any(nodes[n].per_position for n in (ancestors(name, inputs) | above) & nodes.keys()):
             nodes[name] = per_position(nodes[name])
     c = {name: p for name, p in image.items() if name != p}
     return Hypothesis(G, Graph(nodes), c, columns=(FEATURE_ONLY,), scramble=scramble)

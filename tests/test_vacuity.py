@@ -93,23 +93,64 @@ def test_a_claim_of_columns_has_the_classes_of_the_data_though_each_datum_stands
     scored = score(ALL_CLAIMED, PAIRED)
     for path in ("loss/out", "loss/out/b", "loss/out/b/a", "loss/out/other"):
         assert scored.donors[path].tolist() == [0, 1, 2, 3, 4, 5]
-        assert numbers(scored, path) == (4, 2 / 6, 2 / 6, 4 / 6)
+        assert numbers(scored, path) == (4, 2 / 6, 0, 4 / 6)
     assert scored.vacuity.bits == pytest.approx(4 * 4 / 6)
+
+
+def test_rows_that_are_equal_are_no_test_where_each_stands_for_itself():
+    scored = score(ALL_CLAIMED, PAIRED)
+    assert scored.vacuity.nothing_was_tested
+    assert str(scored).endswith(NOTHING_TESTED)
+    drawn = score(ALL_CLAIMED | {"other": lambda x: x}, PAIRED)  # the same classes, but donors are drawn
+    assert node(drawn, "loss/out/other").swapped == pytest.approx(2 / 6)
+    assert not drawn.vacuity.nothing_was_tested
+
+
+@pytest.mark.filterwarnings("ignore::scrubbing.ScrubbingWarning")
+def test_what_is_given_is_no_test_where_it_is_the_reference_itself():
+    itself, another = torch.arange(6), torch.arange(6).roll(1)
+    for I in (Graph(loss=reads("y")), Graph(other=reads("x"), out=reads("other"), loss=reads("out", "y"))):
+        assert score(I, others=itself).vacuity.nothing_was_tested
+        assert not score(I, others=another).vacuity.nothing_was_tested
+    assert score(OF_KINDS, donors={"other": itself}).vacuity.nothing_was_tested
+    assert not score(OF_KINDS, donors={"other": another}).vacuity.nothing_was_tested
 
 
 def test_a_claim_of_nothing_has_one_class():
     claims = Graph(a=reads(), b=reads("a"), other=reads("x"), out=reads("b", "other"), loss=reads("out", "y"))
-    assert numbers(score(claims), "loss/out/b/a") == (1, 0, 5 / 6, log2(6))
+    assert numbers(score(claims), "loss/out/b/a") == (1, 0, 0, log2(6))  # whose u is drawn
 
 
-def test_a_claim_per_position_is_the_mean_over_positions():
+def test_a_claim_per_position_sums_the_bits_of_its_positions():
     G = Graph(
         h=Node(lambda tokens: 1 * tokens, ("tokens",), position_axis=1), loss=lambda h, y: h.sum(dim=1).double() - y
     )
     I = Graph(h=per_position(lambda tokens: tokens), loss=reads("h", "y"))
     tokens = torch.tensor([[0, 1], [0, 2], [0, 1], [3, 4]])  # two classes of 3 and 1, three classes of 2, 1 and 1
     scored = score(I, {"tokens": tokens, "y": torch.zeros(4)}, G=G)
-    assert numbers(scored, "loss/h") == (2.5, 3 / 8, (3 * 2 / 3 + 2 * 1 / 2) / 8, (3 * log2(3) + 2 * log2(2)) / 8)
+    assert numbers(scored, "loss/h") == (2.5, 3 / 8, (3 * 2 / 3 + 2 * 1 / 2) / 8, (3 * log2(3) + 2 * log2(2)) / 4)
+
+
+def test_what_is_below_a_claim_per_position_is_drawn_for_each():
+    G = Graph(
+        a=Node(lambda tokens: 1 * tokens, ("tokens",), position_axis=1),
+        h=Node(lambda a: 2 * a, ("a",), position_axis=1),
+        loss=lambda h, y: h.sum(dim=1).double() - y,
+    )
+    I = Graph(a=lambda tokens: 0 * tokens[:, 0], h=per_position(lambda a, tokens: tokens), loss=reads("h", "y"))
+    scored = score(I, {"tokens": torch.tensor([[0, 1], [0, 2], [3, 1], [3, 2]]), "y": torch.zeros(4)}, G=G)
+    assert numbers(scored, "loss/h") == (2, 0, 1 / 2, 2 * log2(2))
+    assert numbers(scored, "loss/h/a") == (1, 0, 3 / 4, 2 * log2(4))
+
+
+def test_a_node_that_passes_its_datum_on_is_visited_once_for_all_its_paths():
+    G = Graph(
+        a=lambda x: 1 * x, m=lambda a: 1 * a, p=lambda m: 1 * m, q=lambda m: 2 * m, loss=lambda p, q, y: p + q - y
+    )
+    I = Graph(a=reads("x"), m=reads("a"), p=reads("m"), q=reads("m"), loss=reads("p", "q", "y"))
+    assert [n.path for n in score(I, G=G).vacuity.nodes] == ["loss/p", "loss/p/m", "loss/p/m/a", "loss/q", "loss/q/m"]
+    drawn = score(I | {"a": lambda x: x > 2}, G=G)  # here each path draws a donor of its own
+    assert [n.path for n in drawn.vacuity.nodes if n.path.endswith("a")] == ["loss/p/m/a", "loss/q/m/a"]
 
 
 # -- nothing was tested

@@ -1,6 +1,6 @@
 """What each node of a hypothesis draws, and what matters to it of its own datum."""
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -11,23 +11,34 @@ from scrubbing.correspondence import Hypothesis
 from scrubbing.dataset import Columns
 from scrubbing.errors import HypothesisError
 from scrubbing.evaluate import Evaluator
-from scrubbing.plan import Planner
+from scrubbing.plan import Planner, other_path
 from scrubbing.policy import Policy, mean
-from scrubbing.sampling.agreement import Classes, PositionClasses, intersection
+from scrubbing.positions import draws_by_position
+from scrubbing.sampling.agreement import Classes, PositionClasses
 from scrubbing.sampling.laws import Donors, Links, joint, representatives
-from scrubbing.sampling.streams import Fixed, Sample
+from scrubbing.sampling.streams import Fixed, Sample, Stream
 from scrubbing.sampling.values import distinct
 
 Rows = Int[np.ndarray, " n"]  # row numbers, or places in a list of anything else
 
 
+class BeyondCapError(HypothesisError):
+    """More would have to be done than the cap allows; `what` says what."""
+
+    def __init__(self, what: str, cap: int, *, last_fits: bool = False) -> None:
+        last = 'average over the last donor on each path and sample those above it (exact="last"), '
+        super().__init__(
+            f"exact mode would have to {what}, and its cap is {cap:,}; {last if last_fits else ''}"
+            f"estimate the loss by sampling instead, score fewer references, or leave less to chance "
+            f"(reads(...) of whole columns)"
+        )
+        self.what = what
+
+
 def refuse_beyond(cap: int, count: int | float, what: str) -> None:
     """Raise where more would have to be done than the cap allows."""
     if count > cap:
-        raise HypothesisError(
-            f"exact mode would have to {what}, and its cap is {cap:,}; estimate the loss by sampling instead, "
-            f"score fewer references, leave less to chance (reads(...) of whole columns), or raise the cap"
-        )
+        raise BeyondCapError(what, cap)
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,12 +70,39 @@ class Data:
 
 
 @dataclass(frozen=True, eq=False)
+class Above:
+    """Donors that were sampled, for those above the last ones: by path, each draw of each reference in turn."""
+
+    sample: Sample
+    streams: Mapping[str, Stream]
+
+    def rows(
+        self, name: str, end: tuple[str, ...], *, by_position: bool = False
+    ) -> Int[np.ndarray, "context *position"]:
+        """The donors of I's node `name`, or of what it leaves unclaimed, whose paths end like this."""
+        found = {stream for path, stream in self.streams.items() if tuple(path.split("/")[-len(end) :]) == end}
+        if len(found) > 1:
+            raise HypothesisError(
+                f'exact="last" samples one donor for {"/".join(end)!r}, but {len(found)} paths that lead there draw '
+                f"donors of their own; give I a node for each path (c={{'{name}_2': '{name}'}}), or exact=False"
+            )
+        rows = self.sample.rows(found.pop())
+        if rows.ndim > 1 and not by_position:
+            raise HypothesisError(
+                f'exact="last" cannot follow donors of {"/".join(end)!r} that are sampled for each position below a '
+                f"claim per position; claim it whole, or exact=False"
+            )
+        return rows
+
+
+@dataclass(frozen=True, eq=False)
 class Contexts:
-    """The fixed donors of a run, and the donor u of every unclaimed input if it is one for the whole hypothesis."""
+    """What is given, and the donor u of every unclaimed input if it is one for the whole hypothesis."""
 
     row: Int[np.ndarray, " context"]  # the reference whose fixed donors these are
     other: Int[np.ndarray, " context"] | None  # u
     links: Links  # from each reference to its contexts
+    above: Above | None = None  # donors that were sampled for each context
 
     def __len__(self) -> int:
         return len(self.row)
@@ -134,6 +172,7 @@ class Description:
     draws: tuple[Draw, ...]
     own: Int[np.ndarray, " row"]  # for each row the first with the same law
     context: Int[np.ndarray, " context"]  # for each context the first with the same law
+    is_random: bool  # whether donors are drawn here or below, other than those that were sampled
 
 
 @dataclass(frozen=True, eq=False)
@@ -155,11 +194,16 @@ class Describer:
         """A node whose children were described before."""
         read = self.h.read_columns(name)
         direct = {p for p in self.h.G[self.h.image(name)].inputs if p in read}
-        draws = (*self._claimed(name), *self._unclaimed(name))
+        claimed = tuple(self._claimed(name))
+        draws = (*claimed, *self._unclaimed(name, is_last=not any(map(self._is_random, claimed))))
         own = joint([self.data.numbers(direct), *(draw.own_key for draw in draws)], self.data.rows)
         context = joint([draw.context_key for draw in draws], len(self.contexts))
-        self.known[name] = Description(draws, representatives(own), representatives(context))
+        is_random = any(map(self._is_random, draws))
+        self.known[name] = Description(draws, representatives(own), representatives(context), is_random)
         return self.known[name]
+
+    def _is_random(self, draw: Draw) -> bool:
+        return draw.donors is not None or any(self.known[child].is_random for child in draw.children)
 
     def _claimed(self, name: str) -> Iterator[Draw]:
         sharing: dict[frozenset[str], list[tuple[str, str]]] = {}
@@ -171,18 +215,28 @@ class Describer:
         for members in sharing.values():
             inputs, children = zip(*members, strict=True)
             alike = representatives(joint([self.known[child].own for child in children], self.data.rows))
-            for position, source in self._sources(children[0]):
+            is_last = not any(self.known[child].is_random for child in children)
+            for position, source in self._sources(children[0], is_last=is_last):
                 yield self._draw(inputs, source, alike, children=children, position=position)
 
-    def _unclaimed(self, name: str) -> Iterator[Draw]:
-        source = self.data.everything if self.contexts.other is None else self.contexts.other
+    def _unclaimed(self, name: str, *, is_last: bool) -> Iterator[Draw]:
         grouping = self.policy.unclaimed.by if isinstance(self.policy.unclaimed, mean) else None
         for inputs in open_inputs(self.h, name, apart=self.policy.others == "input"):
-            alike = representatives(self.data.numbers(open_columns(self.h, name, inputs)))
+            columns = open_columns(self.h, name, inputs)
+            source = self._others(name, inputs[0], is_last=is_last) if columns else None
             passed = self.h.passed_columns(name) & upstream_of(self.h, inputs)
-            yield self._draw(inputs, source, alike, passed=passed | {grouping} if grouping else passed)
+            passed |= {grouping} if grouping else set()
+            yield self._draw(inputs, source, representatives(self.data.numbers(columns)), passed=passed)
 
-    def _sources(self, child: str) -> list[tuple[int | None, Classes | Rows | None]]:
+    def _others(self, name: str, p: str, *, is_last: bool) -> Classes | Rows:
+        """Where the donor u of an unclaimed input comes from."""
+        if self.contexts.other is not None:
+            return self.contexts.other
+        if self.contexts.above is None or is_last:
+            return self.data.everything
+        return self.contexts.above.rows(name, other_path((name,), p, self.h, self.policy))
+
+    def _sources(self, child: str, *, is_last: bool) -> list[tuple[int | None, Classes | Rows | None]]:
         """Where a child's donor comes from, by position if it is claimed so: classes, given rows, or neither."""
         given = self.policy.donors.get(child)
         if given is not None and not isinstance(given, Fixed):
@@ -192,52 +246,27 @@ class Describer:
             )
         if given is None and self._passes_only_what_agrees(child):
             return [(None, None)]
-        source = given.rows[self.contexts.row] if isinstance(given, Fixed) else self._agreement(child)
-        if isinstance(source, PositionClasses):
-            by_position = list(source.at)
-        elif isinstance(source, np.ndarray) and source.ndim == 2:
-            by_position = list(source.T)
+        if isinstance(given, Fixed):
+            source = given.rows[self.contexts.row]
+        elif self.contexts.above is not None and not is_last:
+            by_position = draws_by_position(self.h, self.policy, child)
+            source = self.contexts.above.rows(child, (child,), by_position=by_position)
         else:
+            source = self.planner.agreement(self.h, child)
+        if isinstance(source, PositionClasses):
+            return list(enumerate(source.at))
+        if isinstance(source, Classes) or source.ndim == 1:
             return [(None, source)]
-        self._refuse_illegal_positions(child)
-        return list(enumerate(by_position))
+        if not draws_by_position(self.h, self.policy, child):
+            raise HypothesisError(
+                f"exact mode cannot follow donors of {child!r} by position, below a claim per position; "
+                f"estimate the loss by sampling instead"
+            )
+        return list(enumerate(source.T))
 
     def _passes_only_what_agrees(self, child: str) -> bool:
         """Whether every agreeing donor passes on the same as the parent's own datum, which then stands for itself."""
         return self.h.I[child].claims_inputs_alone and not self.policy.exclude_self
-
-    def _agreement(self, child: str) -> Classes | PositionClasses:
-        """Which rows may stand in: those that agree on the child, and on all nodes that share its donor."""
-        members = sorted(self.policy.group(child) & self.h.I.keys())
-        partitions = [self.planner.classes(self.h, member) for member in members]
-        whole = [part for part in partitions if isinstance(part, Classes)]
-        if len(members) == 1:
-            return partitions[0]
-        if len(whole) < len(members) or len({self.h.I.readers(member) for member in members}) > 1:
-            raise HypothesisError(
-                f"together names {', '.join(members)}, which must be whole claims read by the same node of I"
-            )
-        return intersection(whole)
-
-    def _refuse_illegal_positions(self, child: str) -> None:
-        image = self.h.image(child)
-        if not self.h.I[child].per_position:
-            raise HypothesisError(
-                f"donors gives {child!r} a row for each position, but {child!r} is not claimed per position"
-            )
-        if self.h.G[image].position_axis is None:
-            raise HypothesisError(
-                f"{child!r} is claimed per position, but {image!r} does not say which axis of its value "
-                f"runs over positions: give its Node a position_axis"
-            )
-        below = [child]
-        for name in below:  # grows while it is walked
-            below += [m for m in self.h.claimed_inputs(name).values() if m not in below]
-        nested = [name for name in below[1:] if self.h.I[name].per_position]
-        if nested:
-            raise HypothesisError(
-                f"{nested[0]!r} is claimed per position below another claim per position; claim it whole"
-            )
 
     def _draw(
         self,

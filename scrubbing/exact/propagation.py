@@ -22,17 +22,17 @@ from scrubbing.errors import DataError
 from scrubbing.evaluate import Evaluator
 from scrubbing.exact.draws import Contexts, Data, Describer, Description, Draw, Rows, contexts_of, refuse_beyond
 from scrubbing.exact.losses import ExactLosses
-from scrubbing.expressions import Expression
 from scrubbing.memory import footprint
 from scrubbing.plan import Planner
-from scrubbing.policy import Policy, mean
-from scrubbing.sampling.agreement import Classes
+from scrubbing.policy import Policy
+from scrubbing.positions import refuse_illegal_positions
 from scrubbing.sampling.laws import Laws, Links, first_places, joint, mixture, product, product_sizes
-from scrubbing.sampling.streams import Fixed, References, Sample
+from scrubbing.sampling.streams import Fixed, Sample
 from scrubbing.sampling.values import concatenated, distinct, one_per_row, take
 
 MEMORY = 2**29  # bytes that the values computed at a node may take together
 FEW = 64  # rows, which are not worth measuring
+CAP = 2_000_000  # what may be combined or followed at one node
 
 
 def exact_losses(
@@ -41,21 +41,49 @@ def exact_losses(
     references: Int[np.ndarray, " reference"],
     policy: Policy,
     *,
-    cap: int = 2_000_000,
+    cap: int = CAP,
+    contexts: Contexts | None = None,
 ) -> ExactLosses:
     """The law of the scrubbed loss of the references in the given rows, over all draws of donors.
 
+    With `contexts`, one for each reference, over all draws but those that were sampled there.
+
     Raises `HypothesisError`, before the work, where more than `cap` combinations of values would meet at one node.
     """
+    rows, place = np.unique(references, return_inverse=True) if contexts is None else (references, None)
+    found = propagation(hypothesis, columns, rows, policy, cap=cap, contexts=contexts)
+    losses, laws, to = found.root()
+    links = found.contexts.links
+    place = np.arange(len(rows)) if place is None else place
+    return ExactLosses(losses, laws, Links(links.case, to, links.probability), place)
+
+
+def propagation(
+    hypothesis: Hypothesis,
+    columns: Columns,
+    references: Int[np.ndarray, " reference"],
+    policy: Policy,
+    *,
+    cap: int = CAP,
+    contexts: Contexts | None = None,
+) -> "Propagation":
+    """What would be propagated for these references, with nothing computed yet but the features."""
+    refuse_illegal_positions(hypothesis, policy)
+    refuse_too_many_rows(len(next(iter(columns.values()))), len(references), cap=cap)
     data = Data(columns)
-    refuse_beyond(cap, data.rows, f"go through {data.rows:,} rows of data")
-    rows, place = np.unique(references, return_inverse=True)
-    contexts = contexts_of(hypothesis, data, rows, policy, cap)
+    contexts = contexts_of(hypothesis, data, references, policy, cap) if contexts is None else contexts
     describer = Describer(hypothesis, data, policy, contexts)
     nodes = {name: describer.describe(name) for name in hypothesis.I.order}
-    links = contexts.links
-    losses, laws, to = _Propagation(hypothesis, data, policy, contexts, nodes, cap).root(rows[links.case], links.to)
-    return ExactLosses(losses, laws, Links(links.case, to, links.probability), place)
+    found = Propagation(hypothesis, data, policy, contexts, nodes, references, cap)
+    found.wire()
+    return found
+
+
+def refuse_too_many_rows(rows: int, references: int, *, draws: int = 1, cap: int = CAP) -> None:
+    """Raise where the data or the references, each with its draws, are alone beyond the cap."""
+    refuse_beyond(cap, rows, f"go through {rows:,} rows of data")
+    each = f" with {draws:,} draws of each" if draws > 1 else ""
+    refuse_beyond(cap, references * draws, f"answer for {references:,} references{each}")
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,7 +104,7 @@ class _Known:
 
 
 @dataclass(frozen=True, eq=False)
-class _Propagation:
+class Propagation:
     """One hypothesis. A condition of a node is its own datum and a context, as one number: row * contexts + context."""
 
     h: Hypothesis
@@ -84,31 +112,67 @@ class _Propagation:
     policy: Policy
     contexts: Contexts
     nodes: Mapping[str, Description]
+    references: Rows
     cap: int
     conditions: dict[str, np.ndarray] = field(default_factory=dict)
     wired: dict[str, list[_Wired]] = field(default_factory=dict)
     known: dict[str, _Known] = field(default_factory=dict)
 
-    def root(self, x: Rows, s: Rows) -> tuple[np.ndarray, Laws, Rows]:
-        """All losses, their laws in each condition of the output, and which of these each datum and context is in."""
+    def root(self) -> tuple[np.ndarray, Laws, Rows]:
+        """All losses, their laws in each condition of the output, and which of these each link of the contexts is."""
         root = self.h.I.output
-        codes = self._condition(root, x, s)
-        wanted = defaultdict(list, {root: [codes]})
-        for name in reversed(self.h.I.order):
-            if name in wanted:
-                self._wire(name, wanted)
         for name in self.h.I.order:
-            if name in wanted:
+            if name in self.wired:
                 self.known[name] = self._law(name)
         losses = self.known[root].values
         if not isinstance(losses, Tensor) or losses.ndim != 1:
             raise DataError("the output of G must be one loss per row, for example loss.mean(dim=-1)")
-        return losses.cpu().double().numpy(), self.known[root].laws, np.searchsorted(self.conditions[root], codes)
+        to = np.searchsorted(self.conditions[root], self._root_conditions())
+        return losses.cpu().double().numpy(), self.known[root].laws, to
+
+    @property
+    def averages(self) -> bool:
+        """Whether any donor is averaged over: not all were sampled or given."""
+        return any(wired.draw.donors is not None for draws in self.wired.values() for wired in draws)
+
+    def most(self) -> float:
+        """A bound of what is combined at any one node: as if no two of its values were equal."""
+        sizes: dict[str, np.ndarray] = {}
+        most = 0.0
+        with np.errstate(over="ignore"):
+            for name in self.h.I.order:
+                if name not in self.wired:
+                    continue
+                sizes[name] = np.ones(len(self.conditions[name]))
+                for wired in self.wired[name]:
+                    values = np.ones(len(wired.links.to))
+                    for child in wired.draw.children:
+                        values *= sizes[child][self._cases(child, wired.links.to)]
+                    most = max(most, values.sum())
+                    sizes[name] *= np.bincount(wired.links.case, values)[wired.group]
+                most = max(most, sizes[name].sum())
+        return float(most)
+
+    def _root_conditions(self) -> Rows:
+        links = self.contexts.links
+        return self._condition(self.h.I.output, self.references[links.case], links.to)
+
+    def _cases(self, child: str, codes: Rows) -> Rows:
+        """The place among a child's conditions of each donor and context."""
+        condition = self._condition(child, *np.divmod(codes, len(self.contexts)))
+        return np.searchsorted(self.conditions[child], condition)
 
     def _condition(self, name: str, x: Rows, s: Rows) -> Rows:
         return self.nodes[name].own[x] * len(self.contexts) + self.nodes[name].context[s]
 
     # -- downwards: in which conditions is a node visited?
+
+    def wire(self) -> None:
+        """Follow all draws, from the output down."""
+        wanted = defaultdict(list, {self.h.I.output: [self._root_conditions()]})
+        for name in reversed(self.h.I.order):
+            if name in wanted:
+                self._wire(name, wanted)
 
     def _wire(self, name: str, wanted: dict[str, list[np.ndarray]]) -> None:
         """Follow the draws of a node to the conditions in which they visit its children."""
@@ -164,9 +228,8 @@ class _Propagation:
 
     def _run(self, name: str, draw: Draw, codes: Rows) -> _Known:
         """The laws of the children's values for each donor and context: independent, given these."""
-        x, s = np.divmod(codes, len(self.contexts))
         known = [self.known[child] if draw.position is None else self._at(draw) for child in draw.children]
-        cases = [np.searchsorted(self.conditions[c], self._condition(c, x, s)) for c in draw.children]
+        cases = [self._cases(child, codes) for child in draw.children]
         factors = [(k.laws, case) for k, case in zip(known, cases, strict=True)]
         self._refuse_too_large(name, factors, draw.inputs, len(codes))
         case, atoms, probability = product(factors, len(codes))
@@ -200,23 +263,8 @@ class _Propagation:
         own, donor = (Fixed(rows) for rows in np.divmod(codes, self.data.rows))
         evaluator = Evaluator(dict(self.data.columns), Sample(np.arange(len(codes)), self.data.rows))
         planner = Planner(self.policy, evaluator)
-        roots = [self._unclaimed(name, p, planner, own, donor) for p in draw.inputs]
+        roots = [planner.unclaimed(self.h, name, p, own, lambda: donor) for p in draw.inputs]
         return _in_chunks(name, len(codes), lambda *chunk: tuple(evaluator.chunk(roots, *chunk)))
-
-    def _unclaimed(self, name: str, p: str, planner: Planner, own: Fixed, donor: Fixed) -> Expression:
-        """An unclaimed input: by an ordinary forward pass, or what the policy replaces that by."""
-        columns, unclaimed, expressions = self.h.G.upstream_columns[p], self.policy.unclaimed, planner.expressions
-        passed = self.h.passed_columns(name) & columns
-        donated = expressions.forward(self.h.G, p, {c: own if c in passed else donor for c in columns})
-        replaceable = p in self.h.G and not passed and planner.dataset.is_floating(donated)
-        if unclaimed == "resample" or not replaceable:
-            return donated
-        if callable(unclaimed) or unclaimed == "zero":
-            return expressions.call(unclaimed if callable(unclaimed) else torch.zeros_like, (donated,))
-        by = unclaimed.by if isinstance(unclaimed, mean) else None
-        classes = Classes(self.data.numbers([by] if by else []))
-        unmixed = expressions.forward(self.h.G, p, dict.fromkeys(columns, References()))
-        return expressions.averaged(unmixed, classes, own)
 
     def _evaluated(self, name: str, drawn: list[tuple[Draw, Any, Rows]], x: Rows) -> Any:
         """The image of a node on combinations of what was drawn; the columns that it reads come from `x`."""

@@ -9,6 +9,7 @@ from typing import Any, Literal
 from pydantic import Field, ValidationError
 
 from scrubbing.correspondence import Hypothesis
+from scrubbing.dataset import Data
 from scrubbing.errors import DataError
 from scrubbing.record.changes import data_changes, hypothesis_changes
 from scrubbing.record.parts import DataRecord, HypothesisRecord, Part
@@ -26,7 +27,7 @@ class Record(Part):
     settings: dict[str, Any] = Field(default_factory=dict)
     score: Score | None = None
 
-    def check(self, hypothesis: Hypothesis, data: Mapping[str, Any] | None = None) -> tuple[str, ...]:
+    def check(self, hypothesis: Hypothesis, data: Data | None = None) -> tuple[str, ...]:
         """What has changed since the record was made, in sentences; nothing if nothing has.
 
         A function has changed if its source has, or a value that it uses (a default, a closure, a global, a field).
@@ -34,12 +35,12 @@ class Record(Part):
         changes = [*hypothesis_changes(self.hypothesis, HypothesisRecord.of(hypothesis))]
         return (*changes, *(() if data is None else data_changes(self.data, DataRecord.of(data))))
 
-    def matches(self, hypothesis: Hypothesis, data: Mapping[str, Any] | None = None) -> bool:
+    def matches(self, hypothesis: Hypothesis, data: Data | None = None) -> bool:
         """Whether the record is of this hypothesis (and these data): `check` finds nothing."""
         return not self.check(hypothesis, data)
 
 
-def data_hash(data: Mapping[str, Any]) -> str:
+def data_hash(data: Data) -> str:
     """The content hash of a dataset: names, types, shapes and values of its columns, in whatever order they stand."""
     return DataRecord.of(data).digest
 
@@ -47,7 +48,7 @@ def data_hash(data: Mapping[str, Any]) -> str:
 def save_record(
     path: Path | str,
     hypothesis: Hypothesis,
-    data: Mapping[str, Any],
+    data: Data,
     score: Score | None = None,
     settings: Mapping[str, Any] | None = None,
 ) -> Record:

@@ -1,6 +1,6 @@
 """What a record says of functions, nodes, hypotheses and data."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import fields
 from types import ModuleType
 from typing import Any, Literal
@@ -8,7 +8,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict
 
 from scrubbing.correspondence import Hypothesis
-from scrubbing.dataset import as_columns
+from scrubbing.dataset import Data, as_columns
 from scrubbing.fingerprint import digest, import_path, source, used_values
 from scrubbing.graph import Graph, Node, Reads
 
@@ -93,7 +93,7 @@ class DataRecord(Part):
     columns: dict[str, str]
 
     @classmethod
-    def of(cls, data: Mapping[str, Any]) -> "DataRecord":
+    def of(cls, data: Data) -> "DataRecord":
         """The record of a dataset; the order of its columns is no part of it."""
         columns = as_columns(data)
         digests = {name: digest(columns[name]) for name in sorted(columns)}

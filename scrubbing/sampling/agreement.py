@@ -96,9 +96,10 @@ class PositionClasses:
         """The number of classes, on average over positions."""
         return sum(classes.count for classes in self.at) / len(self.at)
 
-    def sizes_of(self, rows: Int[np.ndarray, " row"]) -> Int[np.ndarray, "row position"]:
-        """How many rows agree with each of `rows` at each position."""
-        return np.stack([classes.sizes_of(rows) for classes in self.at], axis=1)
+    def sizes_of(self, rows: Int[np.ndarray, "row *position"]) -> Int[np.ndarray, "row position"]:
+        """How many rows agree with each of `rows` (one for all positions, or one for each) at each position."""
+        here = rows if rows.ndim == 2 else np.broadcast_to(rows[:, None], (len(rows), len(self.at)))
+        return np.stack([classes.sizes_of(here[:, p]) for p, classes in enumerate(self.at)], axis=1)
 
     def draw(
         self, rows: Int[np.ndarray, "*shape"], uniforms: Float[np.ndarray, "*shape"], *, exclude_self: bool = False
@@ -127,11 +128,26 @@ def agreement(value: Any, rows: int, coarsening: Coarsening | None = None, *, do
 def agreement_by_position(
     value: Any, rows: int, coarsening: Coarsening | None = None, *, donors: int | None = None
 ) -> PositionClasses:
-    """The classes at each position of a feature `[rows, positions]`."""
-    array = _as_array(_coarse(value, rows, coarsening), rows)
-    if array.ndim != 2:
-        raise DataError(f"a claim per position must return [rows, positions]; this one has shape {list(array.shape)}")
-    return PositionClasses(tuple(agreement(column, rows, donors=donors) for column in array.T))
+    """The classes at each position of a feature `[rows, positions]`; of a tuple, rows agree where all its parts do.
+
+    Further axes belong to the position. Raises `DataError` for parts without positions, or with different numbers.
+    """
+    parts = [_as_array(part, rows) for part in _flat(_coarse(value, rows, coarsening))]
+    positions = {part.shape[1] if part.ndim > 1 else 0 for part in parts}
+    if len(positions) != 1 or 0 in positions:
+        shapes = " and ".join(str(list(part.shape)) for part in parts)
+        what = f"these have the shapes {shapes}" if len(parts) > 1 else f"this one has shape {shapes}"
+        each = ", all of its values for the same positions" if len(parts) > 1 else ""
+        raise DataError(f"a claim per position must return [rows, positions]{each}; {what if parts else 'it is empty'}")
+    at_each = [[part[:, p] for part in parts] for p in range(positions.pop())]
+    return PositionClasses(
+        tuple(agreement(here[0] if len(here) == 1 else tuple(here), rows, donors=donors) for here in at_each)
+    )
+
+
+def _flat(value: Any) -> list[Any]:
+    """The parts of a tuple of tuples; a single value is its one part."""
+    return [part for inner in value for part in _flat(inner)] if isinstance(value, tuple) else [value]
 
 
 def _coarse(value: Any, rows: int, coarsening: Coarsening | None) -> Any:

@@ -11,6 +11,7 @@ from hashlib import blake2b
 import numpy as np
 from jaxtyping import Float, Int
 
+from scrubbing.errors import DataError
 from scrubbing.sampling.agreement import Classes, PositionClasses
 from scrubbing.sampling.randomness import keyed_uniforms
 
@@ -87,7 +88,7 @@ class Sample:
     seed: int = 0
     draws: int = 1
     exclude_self: bool = False
-    _cache: dict[Stream, np.ndarray] = field(default_factory=dict, repr=False)
+    _cache: dict[Stream, np.ndarray] = field(default_factory=dict, init=False, repr=False)
 
     def __len__(self) -> int:
         return len(self.references) * self.draws
@@ -110,9 +111,11 @@ class Sample:
         parent = reference if stream.parent is None else self.rows(stream.parent)
         if stream.positions is not None:
             parent = np.broadcast_to(parent if parent.ndim == 2 else parent[:, None], uniforms.shape)
-        if stream.classes is None:
-            return self._everything.draw(parent, uniforms, exclude_self=self.exclude_self)
-        return stream.classes.draw(parent, uniforms, exclude_self=self.exclude_self)
+        classes = self._everything if stream.classes is None else stream.classes
+        try:
+            return classes.draw(parent, uniforms, exclude_self=self.exclude_self)
+        except DataError as error:
+            raise DataError(f"no donor can be drawn at {'/'.join(stream.key)!r}: {error}") from None
 
     def _uniforms(self, stream: Drawn) -> Float[np.ndarray, "draw *position"]:
         counters = [np.repeat(self.references, self.draws), np.repeat(_occurrences(self.references), self.draws)]
