@@ -98,8 +98,9 @@ def test_a_gap_that_rounding_explains_is_no_gap(precision, recovered):
 
 def test_the_losses_of_each_reference_are_a_table():
     table = HALF.losses
-    assert list(table.columns) == ["reference", "original", "baseline", "scrubbed"]
-    assert table.to_numpy().tolist() == [[0, 1, 5, 3], [1, 2, 6, 4], [2, 3, 6, 4.5], [3, 2, 7, 4.5]]
+    assert list(table.columns) == ["reference", "original", "baseline", "scrubbed", "change", "baseline_change"]
+    assert table.iloc[:, :4].to_numpy().tolist() == [[0, 1, 5, 3], [1, 2, 6, 4], [2, 3, 6, 4.5], [3, 2, 7, 4.5]]
+    assert table.iloc[:, 4:].to_numpy().tolist() == [[2, 4], [2, 4], [1.5, 3], [2.5, 5]]
 
 
 def test_a_better_score_is_greater():
