@@ -31,7 +31,8 @@ from scrubbing.plan import Planner, Scrubbed
 from scrubbing.policy import Policy, Unclaimed
 from scrubbing.progress import Advance, showing_progress
 from scrubbing.sampling.streams import References, Sample
-from scrubbing.score import Estimate, Score, by_draw, make_score, sampled_estimate
+from scrubbing.score import Estimate, Score, Stopping, by_draw, make_score, sampled_estimate
+from scrubbing.sequential import Ratio, losses_until, most_references, stopping_rule
 from scrubbing.vacuity import vacuity
 
 CHECKED_ROWS = 4
@@ -66,6 +67,7 @@ class Settings(TypedDict, total=False):
     together: Sequence[Iterable[str]]
     seed: int
     exact: bool
+    until: float | None
     check: bool
     progress: bool | Callable[[int, int], None] | None
     cap: int
@@ -98,6 +100,7 @@ def scrub(
     together: Sequence[Iterable[str]] = (),
     seed: int = 0,
     exact: bool = False,
+    until: float | None = None,
     check: bool = True,
     progress: bool | Callable[[int, int], None] | None = None,
     cap: int = 100_000,
@@ -118,6 +121,8 @@ def scrub(
     a floating-point value: a donor's ("resample"), the mean over rows ("mean", or `mean(by=column)`), "zero", or what a
     function makes of the donor's. `together` lists groups of nodes of I, read by one parent, that share their donor.
     `exact` gives the expectation over all draws of donors in place of a sample of them, where that can be worked out.
+    `until` draws references with replacement, up to `references` of them, until the half-width of every interval is
+    that fraction; the intervals are then those of a confidence sequence, valid however often one looks.
     `check` compares G with the graph that it was rewritten from. `progress` is True, False, None (where a terminal
     shows it) or a function of (done, total). `cap` bounds the number of streams of donors.
 
@@ -128,7 +133,9 @@ def scrub(
     if draws < 1:
         raise DataError(f"draws={draws}, but at least one draw is needed")
     dataset_rows = len(next(iter(columns.values())))
-    chosen = choose_references(references, dataset_rows, seed)
+    most = references if until is None else most_references(references, dataset_rows)
+    rule = None if until is None or not isinstance(most, int) else stopping_rule(until, most)
+    chosen = choose_references(most, dataset_rows, seed)
     policy = Policy(
         others=others if isinstance(others, str) else fixed_rows("others", others, dataset_rows),
         donors={name: given_donors(name, donor, dataset_rows) for name, donor in (donors or {}).items()},
@@ -140,6 +147,9 @@ def scrub(
     sample = Sample(chosen, dataset_rows, seed=seed, draws=draws, exclude_self=exclude_self)
     if exact and any(map(callable, policy.donors.values())):
         raise HypothesisError("exact mode cannot follow donors that are made; sample them (exact=False)")
+    if rule and (exact or any(map(callable, policy.donors.values()))):
+        what = "exact=True has no draws to add" if exact else "donors that are made are made for all references at once"
+        raise HypothesisError(f"until= draws references a few at a time, and {what}; leave out one of them")
     evaluator = Evaluator(columns, sample)
     planner = Planner(policy, evaluator)
     check_names(named, policy, columns, baseline)
@@ -150,7 +160,8 @@ def scrub(
         "together": [sorted(group) for group in policy.together],
         "donors": sorted(policy.donors),
         "exact": exact,
-        "references": "all" if references is None else "drawn" if isinstance(references, int) else "given",
+        "references": "all" if references is None else "drawn" if isinstance(most, int) else "given",
+        "until": until,
     }
     jobs = [_job(planner, h, baseline) for h in named.values()]
     if check:
@@ -160,9 +171,15 @@ def scrub(
     with showing_progress(
         progress, len(jobs) if exact else len(sample), unit="hypotheses" if exact else "references"
     ) as advance:
-        outcomes = list(work(jobs, evaluator, policy, advance))
+        if rule:
+            outcomes, sample, rule = _outcomes_until(rule, jobs, evaluator, advance)
+        else:
+            outcomes = list(work(jobs, evaluator, policy, advance))
+    if rule and not rule.reached:
+        warnings.warn(rule.not_reached, ScrubbingWarning, stacklevel=2)
     scores = [
-        _score(name, job, outcome, sample, settings) for (name, job, outcome) in zip(named, jobs, outcomes, strict=True)
+        _score(name, job, outcome, sample, settings, rule)
+        for (name, job, outcome) in zip(named, jobs, outcomes, strict=True)
     ]
     if isinstance(hypotheses, Hypothesis):
         return scores[0]
@@ -254,10 +271,32 @@ def _sampled_outcomes(
     jobs: Sequence[_Job], evaluator: Evaluator, policy: Policy, advance: Advance
 ) -> Iterator[_Outcome]:
     """Losses by sampled donors, of all jobs in one pass over the references."""
-    roots = [root for job in jobs for root in (job.original, job.baseline_output, job.scrubbed.output)]
-    losses = evaluator.losses(roots, advance)
+    return _outcomes(evaluator.losses(_roots(jobs), advance), evaluator.sample.draws)
+
+
+def _outcomes_until(
+    rule: Stopping, jobs: Sequence[_Job], evaluator: Evaluator, advance: Advance
+) -> tuple[list[_Outcome], Sample, Stopping]:
+    """Losses by sampled donors, of all jobs, on references drawn until their intervals are narrow enough."""
+    draws = evaluator.sample.draws
+
+    def ratios(losses: list[Tensor]) -> Iterator[Ratio]:
+        for outcome in _outcomes(losses, draws):
+            baseline = outcome.baseline.loss
+            yield baseline - outcome.scrubbed.loss, baseline - outcome.original
+
+    losses, sample, stopped = losses_until(rule, _roots(jobs), evaluator, ratios, advance)
+    return list(_outcomes(losses, draws)), sample, stopped
+
+
+def _roots(jobs: Sequence[_Job]) -> list[Expression]:
+    return [root for job in jobs for root in (job.original, job.baseline_output, job.scrubbed.output)]
+
+
+def _outcomes(losses: Sequence[Tensor], draws: int) -> Iterator[_Outcome]:
+    """What the values of the jobs' roots come to."""
     for i in range(0, len(losses), 3):
-        original, baseline, scrubbed = (by_draw(loss, evaluator.sample.draws) for loss in losses[i : i + 3])
+        original, baseline, scrubbed = (by_draw(loss, draws) for loss in losses[i : i + 3])
         first = original[:, 0]
         precision = torch.finfo(losses[i].dtype).eps
         yield _Outcome(first, sampled_estimate(baseline, first), sampled_estimate(scrubbed, first), precision)
@@ -284,7 +323,9 @@ def _exact_outcomes(jobs: Sequence[_Job], evaluator: Evaluator, policy: Policy, 
         yield _Outcome(original, baseline, scrubbed, torch.finfo(loss.dtype).eps)
 
 
-def _score(name: Any, job: _Job, outcome: _Outcome, sample: Sample, settings: dict[str, Any]) -> Score:
+def _score(
+    name: Any, job: _Job, outcome: _Outcome, sample: Sample, settings: dict[str, Any], stopping: Stopping | None
+) -> Score:
     for kind, losses in (("own", outcome.original), ("scrubbed", outcome.scrubbed.loss)):
         wrong = np.flatnonzero(~np.isfinite(losses))
         if len(wrong):
@@ -302,4 +343,5 @@ def _score(name: Any, job: _Job, outcome: _Outcome, sample: Sample, settings: di
         settings=settings,
         vacuity=vacuity(job.scrubbed, sample),
         donors={} if settings["exact"] else {path: sample.rows(s) for path, s in job.scrubbed.streams.items()},
+        stopping=stopping,
     )

@@ -1,9 +1,12 @@
 """Runs that draw references until their interval is narrow enough, and intervals that may be looked at meanwhile."""
 
+import math
+
 import numpy as np
 from jaxtyping import Float
 from pydantic import BaseModel, ConfigDict
 
+from scrubbing.score.verdicts import points
 from scrubbing.statistics import fieller, fieller_sequence
 
 
@@ -23,14 +26,21 @@ class Stopping(BaseModel):
 
     def in_words(self, interval: tuple[float, float] | None) -> str:
         """What kind of interval this is, and whether it is as narrow as was asked for."""
-        kind = "an asymptotic confidence sequence, valid under looking"
-        asked = f"{100 * self.half_width:g} percentage points"
-        if self.reached:
-            return f"references were drawn until the half-width was below {asked}; the interval is {kind}"
-        width = "unbounded" if interval is None else f"{50 * (interval[1] - interval[0]):.2g}"
+        kind = "the interval is of an asymptotic confidence sequence, valid under looking"
+        width = math.inf if interval is None else (interval[1] - interval[0]) / 2
+        if width <= self.half_width:
+            return kind
+        found = "unbounded" if interval is None else f"{100 * width:.2g}"
         return (
-            f"the half-width of {asked} was not reached with the {self.most:,} references allowed, it is {width}; "
-            f"the interval is {kind}"
+            f"{kind}; its half-width was to be {points(self.half_width)}, and is {found} at the most references allowed"
+        )
+
+    @property
+    def not_reached(self) -> str:
+        """What to say of a run that could not go on."""
+        return (
+            f"the half-width of {points(self.half_width)} was not reached with {self.most:,} references, the most that "
+            f"could be drawn; allow more (references=), or draw more donors for each (draws=)"
         )
 
 

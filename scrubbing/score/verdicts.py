@@ -19,6 +19,15 @@ def rounded_percent(fraction: float, digits: int = 1) -> str:
     return f"{round(100 * fraction, digits) + 0.0:.{digits}f}"  # + 0.0 turns -0.0 into 0.0
 
 
+def points(fraction: float) -> str:
+    """A difference of fractions in words.
+
+    >>> points(0.02), points(0.01)
+    ('2 points', '1 point')
+    """
+    return f"{100 * fraction:g} point{'' if fraction == 0.01 else 's'}"
+
+
 def interval_in_words(interval: tuple[float, float] | None, digits: int = 1) -> str:
     """An interval of fractions, in percent: "[33.1, 37.2]"."""
     return "[unbounded]" if interval is None else "[{}, {}]".format(*(rounded_percent(x, digits) for x in interval))
@@ -72,7 +81,7 @@ class Equality:
         return self.interval is not None and -self.within < self.interval[0] and self.interval[1] < self.within
 
     def __str__(self) -> str:
-        verdict = f"{'equal' if self else 'not shown to be equal'} to within {100 * self.within:g} percentage points"
+        verdict = f"{'equal' if self else 'not shown to be equal'} to within {points(self.within)}"
         if self.difference is None or self.interval is None:
             return f"{verdict}: the baseline does not differ significantly from the network"
         return (
