@@ -37,11 +37,12 @@ def stopping_rule(until: float, most: int) -> Stopping:
     """When to stop.
 
     The sequence is tightest at the references that a spread of a sixth of the gap would need (three standard errors
-    make a half-width there). Needing a hundred times as many costs a sixth of the width; needing far fewer, more.
+    make a half-width there), though not near the first look. Needing a hundred times as many costs a sixth of the
+    width; needing far fewer, more.
     """
     if not 0 < until < 1:
         raise DataError(f"until={until} is no half-width of a fraction; 0.01 draws until it is 1 percentage point")
-    tightest_at = min(float(most), max(float(FIRST_LOOK), (3 / 6 / until) ** 2))
+    tightest_at = min(float(most), max(4.0 * FIRST_LOOK, (3 / 6 / until) ** 2))
     return Stopping(half_width=until, most=most, tightest_at=tightest_at, reached=False)
 
 

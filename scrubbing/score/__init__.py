@@ -5,7 +5,7 @@ from scrubbing.score.losses import Estimate, Losses, Reading, by_draw, sampled_e
 from scrubbing.score.making import make_score
 from scrubbing.score.pairing import paired_advantage, same_baseline
 from scrubbing.score.score import Score, percentage
-from scrubbing.score.stopping import Stopping
+from scrubbing.score.stopping import Stopping, fraction_interval
 from scrubbing.score.verdicts import AtLeast, Equality
 
 __all__ = [
@@ -18,6 +18,7 @@ __all__ = [
     "Score",
     "Stopping",
     "by_draw",
+    "fraction_interval",
     "make_score",
     "paired_advantage",
     "percentage",

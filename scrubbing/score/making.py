@@ -64,6 +64,7 @@ def make_score(
         readings={reading: mean_reading(values) for reading, values in read.items() if values is not None},
         variance_between=None if math.isnan(scrubbed.between) else scrubbed.between,
         variance_within=None if math.isnan(scrubbed.within) else scrubbed.within,
+        variance_within_baseline=None if math.isnan(baseline.within) else baseline.within,
         vacuity=vacuity,
         by_reference=Losses(
             reference=tuple(rows.tolist()),

@@ -31,7 +31,8 @@ class Score(BaseModel):
     ("absolute_change"), and where the network has an output to compare, its mean divergence from the network's own
     ("kl") and the share of decisions that stay the same ("agreement"): in all but the first, nothing cancels.
     The mean scrubbed loss of n references has variance `variance_between`/n + `variance_within`/(n draws); None where
-    they cannot be told (one reference, or the sampled donors of a single draw).
+    they cannot be told (one reference, or the sampled donors of a single draw). `variance_within_baseline` is the
+    baseline's own within references.
     """
 
     model_config = ConfigDict(frozen=True, ser_json_inf_nan="strings")
@@ -51,6 +52,7 @@ class Score(BaseModel):
     variance_within: float | None = Field(repr=False)
     vacuity: Vacuity = Field(repr=False)
     by_reference: Losses = Field(repr=False)
+    variance_within_baseline: float | None = Field(default=None, repr=False)
     stopping: Stopping | None = Field(default=None, repr=False)
     precision: float = Field(default=float(np.finfo(np.float64).eps), repr=False)
     _donors: dict[str, Int[np.ndarray, "draw *position"]] = PrivateAttr(default_factory=dict)

@@ -31,9 +31,7 @@ class Stopping(BaseModel):
         if width <= self.half_width:
             return kind
         found = "unbounded" if interval is None else f"{100 * width:.2g}"
-        return (
-            f"{kind}; its half-width was to be {points(self.half_width)}, and is {found} at the most references allowed"
-        )
+        return f"{kind}; half its width was to be {points(self.half_width)}, and is {found}"
 
     @property
     def not_reached(self) -> str:
