@@ -35,7 +35,7 @@ def compare(
 
     All pairs are tested, or each hypothesis `against` one of them. p-values are corrected for all tests together: by
     "holm" (the chance of any false finding, for a few hypotheses), by "benjamini-hochberg" (the share of false findings
-    among those made, for screens), or by "max-t" (as Holm's, and sharper where losses are correlated; all pairs only).
+    among those made, for screens), or by "max-t" (as Holm's, but aware of how losses are correlated; all pairs only).
     `tried` is how many hypotheses were tried in all, shown or not, if these are a selection: the tests among all of
     them are counted. Two hypotheses are told apart where the corrected p-value is at most `level`.
 

@@ -36,25 +36,30 @@ def all_pairs_max_t(
     draws: int = 20_000,
     seed: int = 0,
 ) -> Float[np.ndarray, " pair"]:
-    """p-values of paired differences, corrected by the law of the largest of them (Hothorn, Bretz and Westfall 2008).
+    """p-values of paired differences, corrected by the law of the largest statistic (Westfall and Young 1993).
 
     The t statistics of the pairs are jointly multivariate t, with the correlations that the losses have over common
-    references; p is (1 + #)/(1 + draws), with # the draws of which the largest statistic is at least the one observed.
+    references (Hothorn, Bretz and Westfall 2008). Step down: each statistic is held against the largest among those
+    that are no greater; p is (1 + #)/(1 + draws), with # the draws in which that is at least the one observed.
     """
     n = len(losses)
     covariance = np.cov(losses, rowvar=False) / n
     first, second = pairs.T
     error = np.sqrt(np.diag(covariance)[first] + np.diag(covariance)[second] - 2 * covariance[first, second])
     difference = losses.mean(axis=0)[first] - losses.mean(axis=0)[second]
-    told = error > 1e-12 * np.sqrt(np.diag(covariance).max())  # hypotheses that always agree have no statistic
-    t = np.abs(np.divide(difference, error, out=np.zeros_like(error), where=told))
-    rng, exceeded, done = np.random.default_rng(seed), np.zeros(len(pairs)), 0
+    told = np.flatnonzero(error > 1e-12 * np.sqrt(np.diag(covariance).max()))  # those that always agree have no t
+    t = np.abs(difference[told]) / error[told]
+    order = told[np.argsort(-t, kind="stable")]
+    observed = np.sort(t)[::-1]
+    rng, exceeded, done = np.random.default_rng(seed), np.zeros(len(order)), 0
     while done < draws:
         size = min(SIMULATED_AT_ONCE, draws - done)
         means = rng.multivariate_normal(np.zeros(losses.shape[1]), covariance, size=size, method="eigh")
         scale = np.sqrt(rng.chisquare(n - 1, size=(size, 1)) / (n - 1))
-        drawn = np.abs(means[:, first[told]] - means[:, second[told]]) / error[told] / scale
-        largest = drawn.max(axis=1, initial=0.0)
-        exceeded += (largest[:, None] >= t).sum(axis=0)
+        drawn = np.abs(means[:, first[order]] - means[:, second[order]]) / error[order] / scale
+        largest_left = np.maximum.accumulate(drawn[:, ::-1], axis=1)[:, ::-1]
+        exceeded += (largest_left >= observed).sum(axis=0)
         done += size
-    return np.where(told, (1 + exceeded) / (1 + draws), np.where(difference == 0, 1.0, 1 / (1 + draws)))
+    adjusted = np.where(difference == 0, 1.0, 1 / (1 + draws))
+    adjusted[order] = np.maximum.accumulate((1 + exceeded) / (1 + draws))
+    return adjusted
