@@ -175,12 +175,12 @@ def scrub(
             outcomes, sample, rule = _outcomes_until(rule, jobs, evaluator, advance)
         else:
             outcomes = list(work(jobs, evaluator, policy, advance))
-    if rule and not rule.reached:
-        warnings.warn(rule.not_reached, ScrubbingWarning, stacklevel=2)
     scores = [
         _score(name, job, outcome, sample, settings, rule)
         for (name, job, outcome) in zip(named, jobs, outcomes, strict=True)
     ]
+    if rule and not rule.reached:
+        warnings.warn(rule.not_reached, ScrubbingWarning, stacklevel=2)
     if isinstance(hypotheses, Hypothesis):
         return scores[0]
     return dict(zip(named, scores, strict=True)) if isinstance(hypotheses, Mapping) else scores

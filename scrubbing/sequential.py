@@ -42,7 +42,7 @@ def stopping_rule(until: float, most: int) -> Stopping:
     """
     if not 0 < until < 1:
         raise DataError(f"until={until} is no half-width of a fraction; 0.01 draws until it is 1 percentage point")
-    tightest_at = min(float(most), max(4.0 * FIRST_LOOK, (3 / 6 / until) ** 2))
+    tightest_at = min(most, max(4 * FIRST_LOOK, math.ceil((3 / 6 / until) ** 2)))
     return Stopping(half_width=until, most=most, tightest_at=tightest_at, reached=False)
 
 

@@ -32,7 +32,7 @@ def strata(losses: Losses, column: Any) -> "pd.DataFrame":
     )
 
 
-def _stratum(table: "pd.DataFrame") -> dict[str, float]:
+def _stratum(table: "pd.DataFrame") -> dict[str, Any]:
     original, baseline, scrubbed = (table[name].to_numpy() for name in ("original", "baseline", "scrubbed"))
     interval = fieller(baseline - scrubbed, baseline - original) or (np.nan, np.nan)
     gap = float(np.mean(baseline - original))

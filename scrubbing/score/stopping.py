@@ -21,7 +21,7 @@ class Stopping(BaseModel):
 
     half_width: float
     most: int
-    tightest_at: float
+    tightest_at: int
     reached: bool
 
     def in_words(self, interval: tuple[float, float] | None) -> str:

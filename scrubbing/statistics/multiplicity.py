@@ -45,9 +45,10 @@ def all_pairs_max_t(
     n = len(losses)
     covariance = np.cov(losses, rowvar=False) / n
     first, second = pairs.T
-    error = np.sqrt(np.diag(covariance)[first] + np.diag(covariance)[second] - 2 * covariance[first, second])
+    variance = np.diag(covariance)[first] + np.diag(covariance)[second] - 2 * covariance[first, second]
+    error = np.sqrt(np.maximum(0.0, variance))
     difference = losses.mean(axis=0)[first] - losses.mean(axis=0)[second]
-    told = np.flatnonzero(error > 1e-12 * np.sqrt(np.diag(covariance).max()))  # those that always agree have no t
+    told = np.flatnonzero(error > 1e-7 * np.sqrt(np.diag(covariance).max()))  # those that always agree have no t
     t = np.abs(difference[told]) / error[told]
     order = told[np.argsort(-t, kind="stable")]
     observed = np.sort(t)[::-1]

@@ -29,7 +29,7 @@ def fieller_sequence(
     numerator: Float[np.ndarray, "reference"],
     denominator: Float[np.ndarray, "reference"],
     *,
-    tightest_at: float,
+    tightest_at: int,
     confidence: float = 0.95,
 ) -> tuple[float, float] | None:
     """The interval at this many references of a confidence sequence for a ratio of means, valid under looking.
@@ -45,7 +45,7 @@ def fieller_sequence(
     return None if n < 2 else _ratios_within(numerator, denominator, sequence_boundary(n, tightest_at, 1 - confidence))
 
 
-def sequence_boundary(n: int, tightest_at: float, level: float) -> float:
+def sequence_boundary(n: int, tightest_at: int, level: float) -> float:
     """How many standard errors wide, to each side, the asymptotic confidence sequence is at n."""
     rho2 = (-2 * math.log(level) + math.log(1 - 2 * math.log(level))) / tightest_at  # their equation for the best rho
     grown = n * rho2 + 1
