@@ -1,5 +1,6 @@
 """How much of what a network does does an explanation account for? Causal scrubbing, as a library."""
 
+from scrubbing.comparison import compare
 from scrubbing.correspondence import Hypothesis
 from scrubbing.errors import (
     DataError,
@@ -15,6 +16,7 @@ from scrubbing.graph import Graph, Node, bins, per_position, reads, within
 from scrubbing.interventions import interchange
 from scrubbing.policy import mean
 from scrubbing.record import load_record, restore, save_record
+from scrubbing.sample_size import plan_samples
 from scrubbing.score import Score
 
 __all__ = [
@@ -30,11 +32,13 @@ __all__ = [
     "ScrubbingError",
     "ScrubbingWarning",
     "bins",
+    "compare",
     "explanation_accuracy",
     "interchange",
     "load_record",
     "mean",
     "per_position",
+    "plan_samples",
     "reads",
     "restore",
     "run_explanation",

@@ -91,10 +91,13 @@ def cost(evaluator: Evaluator, roots: Sequence[Expression], hypotheses: int) -> 
     roots = list(dict.fromkeys(roots))
     order = evaluation_order(roots)
     counts, draws = _evaluated_positions(evaluator, order), len(evaluator.sample)
-    probed = int(sum(counts.values()).argmax()) if counts else 0  # a draw with positions to count
+    rows_of_logits = sum(_losses(step) * int(count.sum()) for step, count in counts.items())
+    probed = int(np.argmax(sum(counts.values(), np.zeros(draws))))  # a draw with positions to count
     first, second = (_flops(evaluator, roots, probed) for _ in range(2))  # the second time, constants are there
     once = {step: first[step] - second[step] for step in order}
-    times = {step: Fraction(int(c.sum()), int(c[probed])) for step, c in counts.items() if c[probed]}
+    times: dict[Expression, Fraction] = {
+        step: Fraction(int(c.sum()), int(c[probed])) for step, c in counts.items() if c[probed]
+    }
     flops = {step: once[step] + int(second[step] * times.get(step, draws)) for step in order}
     chunk = evaluator.chunk_size(roots)
     peak = peak_bytes(partial(evaluator.chunk, roots, 0, chunk)) + evaluator.held_bytes
@@ -106,7 +109,7 @@ def cost(evaluator: Evaluator, roots: Sequence[Expression], hypotheses: int) -> 
         plain=Counter(_label(*found) for found in seen.values() if len(found) == 1),
         mixed=sum(len(found) > 1 for found in seen.values()),
         streams=len(set().union(*seen.values())),
-        logits_rows=sum(step.fn.losses * int(counts[step].sum()) for step in calls if step in counts),
+        logits_rows=rows_of_logits,
         flops=sum(flops.values()),
         once=sum(once.values()),
         chunk=chunk,
@@ -116,11 +119,15 @@ def cost(evaluator: Evaluator, roots: Sequence[Expression], hypotheses: int) -> 
     )
 
 
-def _evaluated_positions(evaluator: Evaluator, order: Sequence[Expression]) -> dict[Expression, np.ndarray]:
+def _evaluated_positions(evaluator: Evaluator, order: Sequence[Expression]) -> dict[Call, np.ndarray]:
     """For each step whose work goes by evaluated positions: how many every draw has."""
     steps = [step for step in order if isinstance(step, Call) and isinstance(step.fn, ByPosition)]
     indices = evaluator.chunk([step.arguments[0] for step in steps], 0, len(evaluator.sample))
     return {step: (index >= 0).sum(dim=1).cpu().numpy() for step, index in zip(steps, indices, strict=True)}
+
+
+def _losses(step: Call) -> int:
+    return step.fn.losses if isinstance(step.fn, ByPosition) else 0
 
 
 def _flops(evaluator: Evaluator, roots: Sequence[Expression], draw: int) -> dict[Expression, int]:

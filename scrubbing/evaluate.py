@@ -14,7 +14,7 @@ from torch import Tensor
 from scrubbing.dataset import appended
 from scrubbing.errors import DataError, HypothesisError, ScrubbingWarning
 from scrubbing.expressions import Assembled, Averaged, Call, Expression, Leaf
-from scrubbing.memory import DEFAULT, footprint, held_bytes, is_out_of_memory, memory_in_bytes, readable
+from scrubbing.memory import DEFAULT, footprint, held_bytes, is_out_of_memory, readable
 from scrubbing.plan import Feature
 from scrubbing.policy import Maker
 from scrubbing.sampling.agreement import Classes, PositionClasses, agreement, agreement_by_position
@@ -26,7 +26,7 @@ Observer = Callable[[Expression, Mapping[Expression, Any]], None]
 
 PIECE = 8  # rows at a time where something is computed for all rows of the dataset
 FEWEST_CHUNKS = 16  # of a run that takes more than a moment
-SMALL = 2**24  # bytes: chunks need not be smaller
+SMALL = 2**26  # bytes: chunks need not be smaller
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Evaluator:
 
     columns: dict[str, Tensor | np.ndarray]  # rows that are made are added at their end
     sample: Sample
-    memory: int = memory_in_bytes(DEFAULT)  # bytes that values may take together
+    memory: int = DEFAULT  # bytes that values may take together
     _tables: dict[Expression, Tensor] = field(default_factory=dict, repr=False)
     _constants: dict[tuple[Expression, int], Any] = field(default_factory=dict, repr=False)
     _classes: dict[tuple[Feature, int], Classes | PositionClasses] = field(default_factory=dict, repr=False)
@@ -221,16 +221,18 @@ class Evaluator:
         Each row of a pass serves all positions and references that drew it, so the table costs one pass over the data.
         """
         if step.value not in self._tables:
-            table: Tensor | None = None
-            for rows in self._pieces():
-                value = self._values([step.value], lambda stream, rows=rows: rows)[0].movedim(step.axis, 1)
-                if table is None:
-                    if value[0].nbytes * self.sample.dataset_rows > self.memory // 2:
-                        return None
-                    table = value.new_empty(self.sample.dataset_rows, *value.shape[1:])
-                table[torch.from_numpy(rows)] = value
+            pieces = self._pieces()
+            first = self._piece(step, pieces[0])
+            if first[0].nbytes * self.sample.dataset_rows > self.memory // 2:
+                return None
+            table = first.new_empty(self.sample.dataset_rows, *first.shape[1:])
+            for rows in pieces:
+                table[torch.from_numpy(rows)] = self._piece(step, rows)
             self._tables[step.value] = table
         return self._tables[step.value]
+
+    def _piece(self, step: Assembled, rows: np.ndarray) -> Tensor:
+        return self._values([step.value], lambda stream: rows)[0].movedim(step.axis, 1)
 
 
 def evaluation_order(roots: Iterable[Expression]) -> list[Expression]:

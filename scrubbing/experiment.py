@@ -1,44 +1,27 @@
 """Score hypotheses: what `scrub` does, from the user's arguments to the scores."""
 
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
-from dataclasses import dataclass, field, replace
-from functools import partial
-from typing import Any, TypedDict, Unpack, cast, overload
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Unpack, overload
 
 import numpy as np
-import torch
-from jaxtyping import Float, Int
-from torch import Tensor
 
-from scrubbing.arguments import (
-    Baseline,
-    Count,
-    Rows,
-    baseline_of,
-    by_name,
-    check_names,
-    choose_references,
-    fixed_rows,
-    given_donors,
-    number_drawn,
-)
+from scrubbing.arguments import Baseline, Count, Rows
 from scrubbing.correspondence import Hypothesis
-from scrubbing.dataset import Columns, Data, as_columns, at_least_one, whole_number
-from scrubbing.errors import DataError, GraphError, HypothesisError, ScrubbingWarning
-from scrubbing.evaluate import Evaluator
-from scrubbing.exact import exact_estimate, last_estimate, refuse_too_many_rows
-from scrubbing.expressions import Compared, Expression
-from scrubbing.graph import Graph
-from scrubbing.plan import Planner, Scrubbed
-from scrubbing.policy import Policy, Unclaimed
-from scrubbing.progress import Advance, showing_progress
-from scrubbing.sampling.streams import References, Sample
-from scrubbing.score import Estimate, Score, by_draw, make_score, sampled_estimate
+from scrubbing.cost import Cost, cost
+from scrubbing.dataset import Data
+from scrubbing.errors import DataError, ScrubbingWarning
+from scrubbing.exact import exact_estimate, last_estimate
+from scrubbing.memory import Memory
+from scrubbing.networks import check_networks
+from scrubbing.outcomes import Job, Outcome, Outputs, exact_outcomes, outcomes_until, sampled_outcomes
+from scrubbing.policy import Unclaimed
+from scrubbing.preparation import Options, Prepared, Settings, prepare
+from scrubbing.progress import showing_progress
+from scrubbing.sampling.streams import Sample
+from scrubbing.score import Score, Stopping, make_score
 from scrubbing.vacuity import vacuity
-
-CHECKED_ROWS = 4
-CHECK_TOLERANCE = 1e-3  # relative to the largest loss: far above float32's rounding, far below a wrong sign
 
 
 @dataclass(frozen=True)
@@ -55,23 +38,6 @@ class Case:
         """`scrub` the case, with its own settings except for those given."""
         scores = scrub({self.name: self.hypothesis}, self.data, baseline=self.baseline, **{**self.settings, **settings})
         return scores[self.name]
-
-
-class Settings(TypedDict, total=False):
-    """The options of `scrub`, for the type checker."""
-
-    references: Rows | None
-    draws: Count
-    others: str | Rows
-    donors: Mapping[str, Any] | None
-    exclude_self: bool
-    unclaimed: Unclaimed
-    together: Sequence[Iterable[str]]
-    seed: Count
-    exact: bool | str
-    check: bool
-    progress: bool | Callable[[int, int], None] | None
-    cap: Count
 
 
 @overload
@@ -98,6 +64,8 @@ def scrub(
     together: Sequence[Iterable[str]] = (),
     seed: Count = 0,
     exact: bool | str = False,
+    until: float | None = None,
+    memory: Memory | None = None,
     check: bool = True,
     progress: bool | Callable[[int, int], None] | None = None,
     cap: Count = 100_000,
@@ -122,124 +90,81 @@ def scrub(
     `exact` gives the expectation over all draws of donors in place of a sample of them, where that can be worked out;
     "last" averages so over the last donor on each path from the output (of what is unclaimed, or of a claim below which
     nothing is drawn) and samples those above it.
+    `until` draws references with replacement, up to `references` of them, until the half-width of every interval is
+    that fraction; the intervals are then those of a confidence sequence, valid however often one looks.
     `check` compares G with the graph that it was rewritten from. `progress` is True, False, None (where a terminal
-    shows it) or a function of (done, total). `cap` bounds the number of streams of donors.
+    shows it) or a function of (done, total). `cap` bounds the number of streams of donors. `memory` ("2GiB") bounds
+    what values may take together, besides the data and the model.
 
     Raises `ScrubbingError` for whatever is wrong with the hypotheses or the data.
     """
-    named = by_name(hypotheses)
-    if exact not in (False, True, "last"):
-        raise HypothesisError(f'exact={exact!r} is no mode; choose False, True or "last"')
-    columns = as_columns(data)
-    draws, seed, cap = at_least_one("draws", draws), whole_number("seed", seed), whole_number("cap", cap)
-    dataset_rows = len(next(iter(columns.values())))
-    if exact:  # before anything of that size is made
-        asked = dataset_rows if references is None else number_drawn(references) or len(cast(Sized, references))
-        refuse_too_many_rows(dataset_rows, asked, draws=draws if exact == "last" else 1)
-    chosen = choose_references(references, dataset_rows, seed)
-    policy = Policy(
-        others=others if isinstance(others, str) else fixed_rows("others", others, dataset_rows),
-        donors={name: given_donors(name, donor, dataset_rows) for name, donor in (donors or {}).items()},
+    options = Options(
+        references=references,
+        draws=draws,
+        others=others,
+        donors=donors,
         exclude_self=exclude_self,
         unclaimed=unclaimed,
-        together=tuple(frozenset(group) for group in together),
+        together=together,
+        seed=seed,
+        exact=exact,
+        until=until,
+        memory=memory,
+        check=check,
         cap=cap,
     )
-    sample = Sample(chosen, dataset_rows, seed=seed, draws=draws, exclude_self=exclude_self)
-    if exact and any(map(callable, policy.donors.values())):
-        raise HypothesisError("exact mode cannot follow donors that are made; sample them (exact=False)")
-    evaluator = Evaluator(columns, sample)
-    planner = Planner(policy, evaluator)
-    check_names(named, policy, columns, baseline)
-    settings = {
-        "others": others if isinstance(others, str) else "pairing",
-        "exclude_self": exclude_self,
-        "unclaimed": unclaimed if isinstance(unclaimed, str) else repr(unclaimed),
-        "together": [sorted(group) for group in policy.together],
-        "donors": sorted(policy.donors),
-        "exact": exact,
-        "references": "all" if references is None else "drawn" if number_drawn(references) else "given",
-    }
-    jobs = [_job(planner, h, baseline) for h in named.values()]
+    prepared = prepare(hypotheses, data, baseline, options)
     if check:
-        _check_networks([h.G for h in named.values()], columns, chosen[:CHECKED_ROWS])
-    _warn_of_idle_claims(named, jobs)
-    average = last_estimate if exact == "last" else exact_estimate
-    work = partial(_exact_outcomes, average=average) if exact else _sampled_outcomes
-    with showing_progress(
-        progress, len(jobs) if exact else len(sample), unit="hypotheses" if exact else "references"
-    ) as advance:
-        outcomes = list(work(jobs, planner, evaluator, advance))
+        check_networks(
+            [job.hypothesis.G for job in prepared.jobs], prepared.evaluator.columns, prepared.sample.references
+        )
+    _warn_of_idle_claims(prepared)
+    outcomes, sample, rule = _outcomes(prepared, progress)
     scores = [
-        _score(name, job, outcome, sample, settings) for (name, job, outcome) in zip(named, jobs, outcomes, strict=True)
+        _score(name, job, outcome, sample, prepared.settings, rule)
+        for name, job, outcome in zip(prepared.named, prepared.jobs, outcomes, strict=True)
     ]
+    if rule and not rule.reached:
+        warnings.warn(rule.not_reached, ScrubbingWarning, stacklevel=2)
     if isinstance(hypotheses, Hypothesis):
         return scores[0]
-    return dict(zip(named, scores, strict=True)) if isinstance(hypotheses, Mapping) else scores
+    return dict(zip(prepared.named, scores, strict=True)) if isinstance(hypotheses, Mapping) else scores
 
 
-def _check_networks(graphs: Iterable[Graph], columns: Columns, rows: Int[np.ndarray, " row"]) -> None:
-    """Raise unless every network is deterministic and agrees with the one it was rewritten from, on a few rows."""
-    graphs = list(dict.fromkeys(graphs))
-    _refuse_training_mode(graphs)
-    few = {name: column[rows] for name, column in columns.items()}
-    originals: dict[Graph, Tensor] = {}
-    for graph in graphs:
-        if graph.origin not in originals:
-            originals[graph.origin] = _deterministic(graph.origin, few)
-        before = originals[graph.origin]
-        difference = (_losses(graph, few) - before).abs().max().item() if graph is not graph.origin else 0.0
-        if not difference <= CHECK_TOLERANCE * max(1.0, before.abs().max().item()):
-            raise GraphError(
-                f"a rewritten graph and the one that it was rewritten from differ by up to {difference:.3g} on the "
-                f"first {len(before)} references; a rewrite must change no value (check=False skips this test)"
-            )
+def explain(
+    hypotheses: Hypothesis | Sequence[Hypothesis] | Mapping[str, Hypothesis],
+    data: Data,
+    *,
+    baseline: Baseline,
+    **settings: Unpack[Settings],
+) -> Cost:
+    """What `scrub` with these arguments would take: streams, calls, rows of logits, operations, bytes.
+
+    It is counted on a few draws. Raises what `scrub` would raise before its work.
+    """
+    prepared = prepare(hypotheses, data, baseline, Options(**settings))
+    outputs = Outputs.of(prepared.jobs, prepared.planner, len(prepared.sample))
+    return cost(prepared.evaluator, outputs.roots, len(prepared.jobs))
 
 
-def _losses(graph: Graph, data: Columns) -> Tensor:
-    with torch.no_grad():
-        return torch.as_tensor(graph(data)).double()
+def _outcomes(
+    prepared: Prepared, progress: bool | Callable[[int, int], None] | None
+) -> tuple[list[Outcome], Sample, Stopping | None]:
+    """What the jobs came to, on which references, and why it stopped there."""
+    jobs, planner, evaluator, exact = prepared.jobs, prepared.planner, prepared.evaluator, prepared.exact
+    total, unit = (len(jobs), "hypotheses") if exact else (len(prepared.sample), "references")
+    with showing_progress(progress, total, unit=unit) as advance:
+        if exact:
+            average = last_estimate if exact == "last" else exact_estimate
+            return exact_outcomes(jobs, planner, evaluator, advance, average=average), prepared.sample, None
+        outputs = Outputs.of(jobs, planner, total)
+        if prepared.rule:
+            return outcomes_until(prepared.rule, outputs, evaluator, advance)
+        return sampled_outcomes(outputs, evaluator, advance), prepared.sample, None
 
 
-def _deterministic(graph: Graph, data: Columns) -> Tensor:
-    losses = _losses(graph, data)
-    if not torch.allclose(losses, _losses(graph, data), rtol=0, atol=0, equal_nan=True):
-        raise GraphError(
-            "the network gives other losses for the same rows when it is run again; take the randomness out of it "
-            "(dropout, sampling), or make it a column of the data"
-        )
-    return losses
-
-
-def _refuse_training_mode(graphs: Iterable[Graph]) -> None:
-    for graph in graphs:
-        for name, node in graph.items():
-            module = getattr(node.fn, "__self__", node.fn)  # a module, or a method of one
-            if isinstance(module, torch.nn.Module) and module.training:
-                raise GraphError(f"{name!r} is a module in training mode; call .eval() on it first")
-
-
-# -- work
-
-
-@dataclass(frozen=True)
-class _Job:
-    """One hypothesis and its baseline, as they are and as expressions."""
-
-    hypothesis: Hypothesis
-    baseline: Hypothesis
-    original: Expression
-    unexplained: Scrubbed
-    scrubbed: Scrubbed
-
-    @property
-    def roots(self) -> tuple[Expression, Expression, Expression]:
-        """The losses of the network, of the baseline and of the hypothesis."""
-        return self.original, self.unexplained.output, self.scrubbed.output
-
-
-def _warn_of_idle_claims(named: Iterable[Any], jobs: Iterable[_Job]) -> None:
-    for key, job in zip(named, jobs, strict=True):
+def _warn_of_idle_claims(prepared: Prepared) -> None:
+    for key, job in zip(prepared.named, prepared.jobs, strict=True):
         for name in job.scrubbed.idle:
             warnings.warn(
                 f"hypothesis {key!r}: the claim {name!r} changes nothing; without it, the same would be passed on",
@@ -248,72 +173,9 @@ def _warn_of_idle_claims(named: Iterable[Any], jobs: Iterable[_Job]) -> None:
             )
 
 
-@dataclass(frozen=True)
-class _Outcome:
-    """What a job came to: the losses of its references, by the network, by the baseline and scrubbed."""
-
-    original: Float[np.ndarray, " reference"]
-    baseline: Estimate
-    scrubbed: Estimate
-    precision: float
-
-
-def _job(planner: Planner, h: Hypothesis, baseline: Baseline) -> _Job:
-    unexplained = baseline_of(h, baseline)
-    original = planner.plain(h.G.origin, References())
-    return _Job(h, unexplained, original, planner.scrubbed(unexplained), planner.scrubbed(h))
-
-
-def _sampled_outcomes(
-    jobs: Sequence[_Job], planner: Planner, evaluator: Evaluator, advance: Advance
-) -> Iterator[_Outcome]:
-    """Losses by sampled donors, of all jobs in one pass over the references."""
-    compared = _compared(jobs, planner, len(evaluator.sample))
-
-    def loss_of(job: _Job, root: Expression) -> Expression:
-        return compared[job.original][root].loss if root in compared[job.original] else root
-
-    roots = [loss_of(job, root) for job in jobs for root in job.roots]
-    found = dict(zip(roots, evaluator.losses(roots, advance), strict=True))
-    for job in jobs:
-        losses = [found[loss_of(job, root)] for root in job.roots]
-        original, baseline, scrubbed = (by_draw(loss, evaluator.sample.draws) for loss in losses)
-        first = original[:, 0]
-        precision = torch.finfo(losses[0].dtype).eps
-        yield _Outcome(first, sampled_estimate(baseline, first), sampled_estimate(scrubbed, first), precision)
-
-
-def _compared(jobs: Sequence[_Job], planner: Planner, rows: int) -> dict[Expression, dict[Expression, Compared]]:
-    """For each network's loss: the readings of those of baselines and hypotheses that can be read beside it."""
-    others: dict[Expression, dict[Expression, None]] = {}
-    for job in jobs:
-        others.setdefault(job.original, {}).update(dict.fromkeys(job.roots))
-    return {network: planner.expressions.compared(network, list(roots), rows) for network, roots in others.items()}
-
-
-def _exact_outcomes(
-    jobs: Sequence[_Job], planner: Planner, evaluator: Evaluator, advance: Advance, *, average: Callable[..., Estimate]
-) -> Iterator[_Outcome]:
-    """Expected losses over all draws of donors, or over the last ones; what is equal is worked out once."""
-    one_draw = Evaluator(evaluator.columns, replace(evaluator.sample, draws=1))
-    known: dict[Expression, Estimate] = {}
-
-    def estimate(h: Hypothesis, planned: Scrubbed, original: Float[np.ndarray, " reference"]) -> Estimate:
-        if planned.output not in known:
-            found = average(h, evaluator.columns, evaluator.sample, planner.policy, planned.streams, original)
-            known[planned.output] = found
-        return known[planned.output]
-
-    for done, job in enumerate(jobs, start=1):
-        (loss,) = one_draw.losses([job.original])
-        original = loss.double().numpy()
-        baseline = estimate(job.baseline, job.unexplained, original)
-        scrubbed = estimate(job.hypothesis, job.scrubbed, original)
-        advance(done)
-        yield _Outcome(original, baseline, scrubbed, torch.finfo(loss.dtype).eps)
-
-
-def _score(name: Any, job: _Job, outcome: _Outcome, sample: Sample, settings: dict[str, Any]) -> Score:
+def _score(
+    name: Any, job: Job, outcome: Outcome, sample: Sample, settings: Mapping[str, Any], stopping: Stopping | None
+) -> Score:
     for kind, losses in (("own", outcome.original), ("scrubbed", outcome.scrubbed.loss)):
         wrong = np.flatnonzero(~np.isfinite(losses))
         if len(wrong):
@@ -328,7 +190,11 @@ def _score(name: Any, job: _Job, outcome: _Outcome, sample: Sample, settings: di
         precision=outcome.precision,
         draws=sample.draws,
         seed=sample.seed,
-        settings=settings,
+        settings=dict(settings),
         vacuity=vacuity(job.scrubbed, sample),
         donors={} if settings["exact"] else {path: sample.rows(s) for path, s in job.scrubbed.streams.items()},
+        kl=outcome.kl,
+        baseline_kl=outcome.baseline_kl,
+        agreement=outcome.agreement,
+        stopping=stopping,
     )

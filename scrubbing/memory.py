@@ -15,11 +15,13 @@ from torch.utils._pytree import tree_leaves
 from scrubbing.errors import DataError
 
 Memory = str | int  # "2GiB", "500 MB", or bytes
-DEFAULT: Memory = "2GiB"
+DEFAULT = 2 * 2**30
 
 
-def memory_in_bytes(memory: Memory) -> int:
-    """The number of bytes that "2GiB" and the like stand for."""
+def memory_in_bytes(memory: Memory | None) -> int:
+    """The number of bytes that "2GiB" and the like stand for; 2 GiB where nothing is said."""
+    if memory is None:
+        return DEFAULT
     try:
         size = int(TypeAdapter(ByteSize).validate_python(memory))
     except ValidationError:

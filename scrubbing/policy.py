@@ -38,6 +38,11 @@ class Policy:
     together: tuple[frozenset[str], ...] = ()
     cap: int = 100_000
 
+    @property
+    def makes_donors(self) -> bool:
+        """Whether any donor is made rather than found in the data."""
+        return any(callable(donor) for donor in self.donors.values())
+
     def group(self, name: str) -> frozenset[str]:
         """The nodes of I that share their donor with `name`, itself included."""
         return next((group for group in self.together if name in group), frozenset([name]))

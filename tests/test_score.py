@@ -7,6 +7,7 @@ import pytest
 
 from scrubbing import DataError, Graph, Hypothesis, Score, reads, scrub
 from scrubbing.score import make_score, sampled_estimate
+from scrubbing.statistics import mean_interval
 from scrubbing.vacuity import Vacuity
 
 EPSILON = float(np.finfo(np.float64).eps)
@@ -57,6 +58,11 @@ PRINTED = {
         "nothing to recover   loss 6.000, original 6.000, baseline 6.000, 4 references   "
         "(the baseline's loss equals the original's, so there is nothing to recover)",
     ),
+    "too good": (
+        score(ORIGINAL - np.array([0.08, 0.1, 0.12, 0.1])),
+        "102.5% recovered [101.5, 104.3]   loss 1.900, original 2.000, baseline 6.000, 4 references   "
+        "(the scrubbed network does better than the network, so something that it does was not preserved)",
+    ),
     "no interval": (
         score(ORIGINAL, baseline=ORIGINAL + np.array([1, -1, 1, 0])),
         "100.0% recovered [unbounded]   loss 2.000, original 2.000, baseline 2.250, 4 references   "
@@ -98,8 +104,60 @@ def test_a_gap_that_rounding_explains_is_no_gap(precision, recovered):
 
 def test_the_losses_of_each_reference_are_a_table():
     table = HALF.losses
-    assert list(table.columns) == ["reference", "original", "baseline", "scrubbed"]
-    assert table.to_numpy().tolist() == [[0, 1, 5, 3], [1, 2, 6, 4], [2, 3, 6, 4.5], [3, 2, 7, 4.5]]
+    assert list(table.columns) == ["reference", "original", "baseline", "scrubbed", "change", "baseline_change"]
+    assert table.iloc[:, :4].to_numpy().tolist() == [[0, 1, 5, 3], [1, 2, 6, 4], [2, 3, 6, 4.5], [3, 2, 7, 4.5]]
+    assert table.iloc[:, 4:].to_numpy().tolist() == [[2, 4], [2, 4], [1.5, 3], [2.5, 5]]
+
+
+def test_a_score_says_what_its_losses_estimate():
+    graph = Graph(h=lambda x: x, loss=lambda h, y: (h - y).abs())
+    h, data = Hypothesis(graph, Graph(loss=reads("y"))), {"x": [0, 1, 2, 3], "y": [0, 1, 2, 3]}
+    assert scrub(h, data, baseline=h).estimand == "the mean over the source of the data"
+    assert scrub(h, data, baseline=h, references=3).estimand == "the mean over the dataset"
+    assert scrub(h, data, baseline=h).settings["interval"] == "Fieller"
+
+
+def test_what_is_known_of_the_output_is_read_as_well():
+    original = np.array([0.0, 1.0, 2.0, 4.0])
+    kl, agreement = np.array([0.1, 0.2, 0.3, 0.2]), np.array([1.0, 1.0, 0.0, 1.0])
+    found = make_score(
+        name=None,
+        rows=np.arange(4),
+        original=original,
+        baseline=estimate([6.0, 5.0, 5.0, 6.0], original),
+        scrubbed=estimate(original, original),
+        precision=EPSILON,
+        draws=1,
+        seed=0,
+        settings={},
+        vacuity=Vacuity(nodes=(), bits=1.0),
+        donors={},
+        kl=kl,
+        baseline_kl=kl + 1,
+        agreement=agreement,
+    )
+    assert list(found.readings) == ["loss", "absolute_change", "kl", "agreement"]
+    assert (found.readings["kl"].value, found.readings["agreement"].value) == pytest.approx((0.2, 0.75))
+    assert found.readings["kl"].interval == mean_interval(kl)
+    assert found.losses["kl"].tolist() == kl.tolist()
+    assert found.cancellation.reading == "KL"
+    assert Score.model_validate_json(found.model_dump_json()) == found
+    assert list(HALF.readings) == ["loss", "absolute_change"]
+
+
+def test_donors_and_references_make_the_standard_error():
+    found = score([[2, 4], [3, 3], [9, 8], [4, 5]]).model_copy(update={"draws": 2})
+    assert found.standard_error == pytest.approx(np.std([3, 3, 8.5, 4.5], ddof=1) / 2)
+    several = found.model_copy(update={"variance_between": 18.0, "variance_within": 162.0, "draws": 4})
+    assert several.standard_error == pytest.approx(np.sqrt((18 + 162 / 4) / 4))
+    assert (several.best_draws(), several.best_draws(cost_ratio=4.0)) == (3, 6)
+    assert (HALF.standard_error, HALF.best_draws()) == (pytest.approx(np.sqrt(HALF.variance_between / 4)), None)
+
+
+def test_the_bootstrap_is_at_hand():
+    low, high = PRINTED["less than nothing"][0].bootstrap(resamples=999)
+    assert low < -0.25 < high
+    assert score(BASELINE, original=BASELINE).bootstrap() is None
 
 
 def test_a_better_score_is_greater():

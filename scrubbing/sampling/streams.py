@@ -4,7 +4,7 @@ Two streams that are equal by value are the same rows: what was computed on one 
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from hashlib import blake2b
 
@@ -89,9 +89,15 @@ class Sample:
     draws: int = 1
     exclude_self: bool = False
     _cache: dict[Stream, np.ndarray] = field(default_factory=dict, init=False, repr=False)
+    _occurrence: Int[np.ndarray, "reference"] | None = field(default=None, repr=False)
 
     def __len__(self) -> int:
         return len(self.references) * self.draws
+
+    def part(self, start: int, stop: int) -> "Sample":
+        """The references from `start` to `stop` alone, with the donors that they have here."""
+        occurrence = self._occurrences[start:stop]
+        return replace(self, references=self.references[start:stop], _occurrence=occurrence)
 
     def rows(self, stream: Stream) -> Int[np.ndarray, "draw *position"]:
         """The row numbers of a stream, all references at once: `[references * draws]`, or with positions."""
@@ -118,11 +124,15 @@ class Sample:
             raise DataError(f"no donor can be drawn at {'/'.join(stream.key)!r}: {error}") from None
 
     def _uniforms(self, stream: Drawn) -> Float[np.ndarray, "draw *position"]:
-        counters = [np.repeat(self.references, self.draws), np.repeat(_occurrences(self.references), self.draws)]
+        counters = [np.repeat(self.references, self.draws), np.repeat(self._occurrences, self.draws)]
         counters.append(np.tile(np.arange(self.draws), len(self.references)))
         if stream.positions is not None:
             counters = [c[:, None] for c in counters] + [np.arange(stream.positions)[None]]
         return keyed_uniforms(self.seed, stream.key, *counters)
+
+    @cached_property
+    def _occurrences(self) -> Int[np.ndarray, "reference"]:
+        return _occurrences(self.references) if self._occurrence is None else self._occurrence
 
     @cached_property
     def _everything(self) -> Classes:

@@ -1,0 +1,27 @@
+"""Scores: how much of a network's loss survives a hypothesis, how sure that is, and what may be asked of them."""
+
+from scrubbing.score.cancellation import Cancellation
+from scrubbing.score.losses import Estimate, Losses, Reading, by_draw, sampled_estimate
+from scrubbing.score.making import make_score
+from scrubbing.score.pairing import paired_advantage, same_baseline
+from scrubbing.score.score import Score, percentage
+from scrubbing.score.stopping import Stopping, fraction_interval
+from scrubbing.score.verdicts import AtLeast, Equality
+
+__all__ = [
+    "AtLeast",
+    "Cancellation",
+    "Equality",
+    "Estimate",
+    "Losses",
+    "Reading",
+    "Score",
+    "Stopping",
+    "by_draw",
+    "fraction_interval",
+    "make_score",
+    "paired_advantage",
+    "percentage",
+    "same_baseline",
+    "sampled_estimate",
+]

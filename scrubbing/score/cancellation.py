@@ -1,0 +1,68 @@
+"""Means cancel: a claim may be wrong in ways that raise some losses and lower others by as much."""
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict
+
+from scrubbing.score.losses import Losses
+from scrubbing.score.verdicts import interval_in_words, percent
+from scrubbing.statistics import difference_of_ratios
+
+MARGIN = 0.05  # a disagreement below this fraction of what there is to recover is of no consequence
+
+
+class Cancellation(BaseModel):
+    """How much more of the mean loss is recovered than of single losses.
+
+    `by_loss` is the fraction recovered by the mean loss. `by_single` is that of a reading in which nothing cancels,
+    1 - scrubbed/baseline: of the divergence from the network's own output where there is one (`reading` is "KL"), else
+    of the mean absolute change of a reference's loss. Where a hypothesis keeps a share of the references, or of each
+    reference's loss, and leaves the rest as the baseline does, the two agree. `interval` is the 95% interval of
+    `difference`, by_loss - by_single. Both are ratios over the same references, so it is that of paired differences,
+    linearised.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    reading: str
+    by_loss: float
+    by_single: float
+    difference: float
+    interval: tuple[float, float]
+
+    @property
+    def flagged(self) -> bool:
+        """Whether losses cancel: the whole interval of the difference is above 5 percent of what can be recovered.
+
+        One-sided at 2.5% where the true difference is 5%, and nearly never where there is none. (Every loss that moves
+        at all makes a small difference, which many references make significant and nothing makes important.)
+        """
+        return self.interval[0] > MARGIN
+
+    def __str__(self) -> str:
+        verdict = "the mean loss is kept better than single losses are" if self.flagged else "losses do not cancel"
+        return (
+            f"{verdict}: {percent(self.by_loss)} recovered by the mean loss, "
+            f"{percent(self.by_single)} by the {self.reading} "
+            f"(difference {100 * self.difference:.1f} {interval_in_words(self.interval)})"
+        )
+
+
+def cancellation(losses: Losses) -> Cancellation | None:
+    """Compare recovery by the mean loss with recovery of single losses; None where one of them cannot be told."""
+    reading, scrubbed, baseline = "KL", losses.of("kl"), losses.of("baseline_kl")
+    if scrubbed is None or baseline is None:
+        reading, scrubbed, baseline = "mean absolute change", losses.of("change"), losses.of("baseline_change")
+    if scrubbed is None or baseline is None:
+        return None
+    kept, gap = losses.kept, losses.gap
+    found = difference_of_ratios(kept, gap, baseline - scrubbed, baseline)
+    if found is None:
+        return None
+    difference, *interval = found
+    return Cancellation(
+        reading=reading,
+        by_loss=float(np.mean(kept) / np.mean(gap)),
+        by_single=float(1 - np.mean(scrubbed) / np.mean(baseline)),
+        difference=difference,
+        interval=(interval[0], interval[1]),
+    )

@@ -1,0 +1,105 @@
+"""What was measured of each reference, and ways to read it."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from jaxtyping import Float
+from pydantic import BaseModel, ConfigDict
+from torch import Tensor
+
+from scrubbing.statistics import mean_interval, two_level_variance
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Column = tuple[float, ...]
+
+
+class Losses(BaseModel):
+    """The losses of each reference: by the network, by the baseline, and scrubbed (the mean over its draws).
+
+    `change` is the mean over draws of the absolute change of the loss, |scrubbed - original|, and `baseline_change` the
+    baseline's; `kl` and `baseline_kl` the divergence of the output from the network's own, KL(own || scrubbed), in the
+    unit of the loss; `agreement` the share of decisions that stay the network's own. None where it was not measured.
+    """
+
+    model_config = ConfigDict(frozen=True, ser_json_inf_nan="strings")
+
+    reference: tuple[int, ...]
+    original: Column
+    baseline: Column
+    scrubbed: Column
+    change: Column | None = None
+    baseline_change: Column | None = None
+    kl: Column | None = None
+    baseline_kl: Column | None = None
+    agreement: Column | None = None
+
+    def of(self, name: str) -> Float[np.ndarray, " reference"] | None:
+        """One of the columns, as an array; None where it was not measured."""
+        column = getattr(self, name)
+        return None if column is None else np.array(column)
+
+    @property
+    def lost(self) -> Float[np.ndarray, " reference"]:
+        """The loss that scrubbing adds to each reference: scrubbed - original."""
+        return np.array(self.scrubbed) - np.array(self.original)
+
+    @property
+    def kept(self) -> Float[np.ndarray, " reference"]:
+        """What each reference keeps of the gap: baseline - scrubbed."""
+        return np.array(self.baseline) - np.array(self.scrubbed)
+
+    @property
+    def gap(self) -> Float[np.ndarray, " reference"]:
+        """What there is to recover of each reference: baseline - original."""
+        return np.array(self.baseline) - np.array(self.original)
+
+    @property
+    def table(self) -> "pd.DataFrame":
+        """One row per reference, one column for each thing that was measured."""
+        import pandas as pd  # takes a second that most runs need not pay
+
+        return pd.DataFrame(self.model_dump(exclude_none=True))
+
+
+class Reading(BaseModel):
+    """One way to read a scrubbed run: a number over references with its 95% interval (None where they are too few)."""
+
+    model_config = ConfigDict(frozen=True, ser_json_inf_nan="strings")
+
+    value: float
+    interval: tuple[float, float] | None
+
+
+def mean_reading(values: Float[np.ndarray, " reference"]) -> Reading:
+    """A mean over references."""
+    return Reading(value=float(values.mean()), interval=mean_interval(values))
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Scrubbed losses of the references: expected over draws of donors, or averaged over a sample of them.
+
+    `change` is the mean absolute difference of a reference's scrubbed and original loss. The mean over n references of
+    R draws each has variance between/n + within/(nR); `within` is NaN where there is a single draw to tell from.
+    """
+
+    loss: Float[np.ndarray, " reference"]
+    change: Float[np.ndarray, " reference"]
+    between: float
+    within: float
+
+
+def by_draw(loss: Tensor, draws: int) -> Float[np.ndarray, "reference draw"]:
+    """Losses in the order of a sample's draws, a row for each reference."""
+    return loss.double().numpy().reshape(-1, draws)
+
+
+def sampled_estimate(
+    losses: Float[np.ndarray, "reference draw"], original: Float[np.ndarray, " reference"]
+) -> Estimate:
+    """The estimate of a sample."""
+    change = np.abs(losses - original[:, None]).mean(axis=1)
+    return Estimate(losses.mean(axis=1), change, *two_level_variance(losses))

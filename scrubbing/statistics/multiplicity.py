@@ -1,0 +1,66 @@
+"""Many tests at once: p-values corrected for how many there were."""
+
+import numpy as np
+from jaxtyping import Float, Int
+from scipy import stats
+
+SIMULATED_AT_ONCE = 1000
+
+
+def holm(p: Float[np.ndarray, "test"], *, tests: int | None = None) -> Float[np.ndarray, "test"]:
+    """p-values that hold for all tests together: the family-wise error rate (Holm 1979).
+
+    `tests` counts those that were made, where these are only some of them; the others may have found nothing, which is
+    what asks most of the ones shown.
+    """
+    order = np.argsort(p, kind="stable")
+    left = max(tests or 0, len(p)) - np.arange(len(p))
+    adjusted = np.empty_like(p)
+    adjusted[order] = np.minimum(1.0, np.maximum.accumulate(left * p[order]))
+    return adjusted
+
+
+def benjamini_hochberg(p: Float[np.ndarray, "test"], *, tests: int | None = None) -> Float[np.ndarray, "test"]:
+    """p-values that bound the share of false findings: the false discovery rate (Benjamini and Hochberg 1995).
+
+    `tests` counts those that were made, where these are only some of them; the others are taken to have found nothing.
+    """
+    unseen = np.ones(max(tests or 0, len(p)) - len(p))
+    return stats.false_discovery_control(np.concatenate([p, unseen]))[: len(p)]
+
+
+def all_pairs_max_t(
+    losses: Float[np.ndarray, "reference hypothesis"],
+    pairs: Int[np.ndarray, "pair 2"],
+    *,
+    draws: int = 20_000,
+    seed: int = 0,
+) -> Float[np.ndarray, " pair"]:
+    """p-values of paired differences, corrected by the law of the largest statistic (Westfall and Young 1993).
+
+    The t statistics of the pairs are jointly multivariate t, with the correlations that the losses have over common
+    references (Hothorn, Bretz and Westfall 2008). Step down: each statistic is held against the largest among those
+    that are no greater; p is (1 + #)/(1 + draws), with # the draws in which that is at least the one observed.
+    """
+    n = len(losses)
+    covariance = np.cov(losses, rowvar=False) / n
+    first, second = pairs.T
+    variance = np.diag(covariance)[first] + np.diag(covariance)[second] - 2 * covariance[first, second]
+    error = np.sqrt(np.maximum(0.0, variance))
+    difference = losses.mean(axis=0)[first] - losses.mean(axis=0)[second]
+    told = np.flatnonzero(error > 1e-7 * np.sqrt(np.diag(covariance).max()))  # those that always agree have no t
+    t = np.abs(difference[told]) / error[told]
+    order = told[np.argsort(-t, kind="stable")]
+    observed = np.sort(t)[::-1]
+    rng, exceeded, done = np.random.default_rng(seed), np.zeros(len(order)), 0
+    while done < draws:
+        size = min(SIMULATED_AT_ONCE, draws - done)
+        means = rng.multivariate_normal(np.zeros(losses.shape[1]), covariance, size=size, method="eigh")
+        scale = np.sqrt(rng.chisquare(n - 1, size=(size, 1)) / (n - 1))
+        drawn = np.abs(means[:, first[order]] - means[:, second[order]]) / error[order] / scale
+        largest_left = np.maximum.accumulate(drawn[:, ::-1], axis=1)[:, ::-1]
+        exceeded += (largest_left >= observed).sum(axis=0)
+        done += size
+    adjusted = np.where(difference == 0, 1.0, 1 / (1 + draws))
+    adjusted[order] = np.maximum.accumulate((1 + exceeded) / (1 + draws))
+    return adjusted

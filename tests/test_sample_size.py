@@ -1,0 +1,68 @@
+"""A planned sample gives the width that it was planned for."""
+
+import pytest
+from test_score import BASELINE, HALF, score
+
+from scrubbing import DataError, Graph, Hypothesis, plan_samples, reads, scrub
+
+H = Hypothesis(
+    Graph(f=lambda x1, x2: 2 * x1 + 3 * x2, loss=lambda f, y: (f - y) ** 2), Graph(f=reads("x1"), loss=reads("f", "y"))
+)
+DATA = {"x1": [i / 1 for i in range(4) for _ in range(3)], "x2": [j / 1 for _ in range(4) for j in range(3)]}
+DATA["y"] = [2 * x1 + 3 * x2 for x1, x2 in zip(DATA["x1"], DATA["x2"], strict=True)]
+NOTHING = Graph(loss=reads("y"))
+
+
+def half_width(**settings):
+    low, high = scrub(H, DATA, baseline=NOTHING, **settings).interval
+    return (high - low) / 2
+
+
+PILOT = scrub(H, DATA, baseline=NOTHING, references=1000, draws=4)
+
+
+@pytest.mark.parametrize("draws", [1, 4, 16])
+def test_the_planned_references_have_the_width_asked_for(draws):
+    plan = plan_samples(PILOT, 0.05, draws=draws)
+    assert half_width(references=plan.references, draws=draws, seed=1) == pytest.approx(0.05, rel=0.12)
+
+
+def test_the_least_work_is_no_more_than_any_other():
+    plan = plan_samples(PILOT, 0.02, cost_ratio=3.0)
+    work = {R: plan_samples(PILOT, 0.02, draws=R).references * (3 + R) for R in range(1, 30)}
+    assert plan.best_references * (3 + plan.best_draws) == min(work.values())
+
+
+def test_a_pilot_of_one_draw_plans_for_one_draw_only():
+    pilot = scrub(H, DATA, baseline=NOTHING, references=1000)
+    plan = plan_samples(pilot, 0.05)
+    assert (plan.draws, plan.best_references, plan.best_draws) == (1, None, None)
+    assert half_width(references=plan.references, seed=1) == pytest.approx(0.05, rel=0.12)
+    with pytest.raises(DataError, match=r"^the pilot's one draw cannot tell what draws=4 would do; make it with"):
+        plan_samples(pilot, 0.05, draws=4)
+
+
+def test_an_exact_pilot_plans_for_sampled_ones():
+    plan = plan_samples(scrub(H, DATA, baseline=NOTHING, references=1000, exact=True), 0.05)
+    assert plan.references == pytest.approx(plan_samples(PILOT, 0.05, draws=1).references, rel=0.2)
+
+
+def test_a_plan_in_words():
+    assert (
+        str(plan_samples(HALF, 0.05))
+        == "2 references of 1 draw for a half-width of 5 points (by a pilot of 4 references)"
+    )
+    words = str(plan_samples(PILOT, 0.01, draws=1))
+    assert words.startswith("32,")
+    assert " of 1 draw for a half-width of 1 point; least work: " in words
+
+
+@pytest.mark.parametrize("width", [0.0, 1.0, -0.1])
+def test_a_width_is_a_fraction(width):
+    with pytest.raises(DataError, match=rf"^width={width} is no half-width of a fraction; 0.01 is 1 percentage point"):
+        plan_samples(PILOT, width)
+
+
+def test_a_pilot_without_an_interval_plans_nothing():
+    with pytest.raises(DataError, match=r"^this pilot plans nothing: the baseline's loss equals the original's"):
+        plan_samples(score(BASELINE, original=BASELINE), 0.1)
