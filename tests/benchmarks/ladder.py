@@ -37,10 +37,10 @@ class Ladder:
 
 
 def ladder(*, rows: int, vocabulary: int | None = None, seed: int = 0) -> Ladder:
-    """The 25 experiments and their baseline on the first rows of the shipped data, a quarter of the positions evaluated.
+    """The 25 experiments and their baseline on the first rows of the shipped data.
 
     With a vocabulary the model's embedding and unembedding are extended by random rows: the rows' tokens stay what they
-    are, and every logit is computed.
+    are, and every logit is computed. A random quarter of each row's positions is evaluated.
     """
     shipped = suite()
     model = load_transformer(SHIPPED)

@@ -10,7 +10,7 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from . import ladder
+from . import growth, ladder, memory, paths, reference
 from .figures import Figure, Skipped, machine
 
 Result = Figure | Skipped
@@ -20,6 +20,14 @@ BENCHMARKS: dict[str, Callable[[argparse.Namespace], list[Result]]] = {
     "ladder-50257": lambda o: ladder.measure(
         rows=max(1, o.rows // 4), repeats=o.repeats, check=o.check, vocabulary=50257
     ),
+    "reference": lambda o: reference.measure(
+        rust_circuit=o.rust_circuit, rows=max(2, o.rows // 4), repeats=o.repeats, settings={"check": o.check}
+    ),
+    "paths": lambda o: paths.measure(
+        rows=max(1, o.rows // 32), repeats=o.repeats, heads=o.heads, settings={"check": o.check}
+    ),
+    "growth": lambda o: growth.measure(rows=max(4, o.rows // 4), repeats=o.repeats),
+    "memory": lambda o: memory.measure(rows=2 * o.rows, threads=o.threads),
 }
 
 
@@ -28,6 +36,8 @@ def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=__doc__)
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"{', '.join(BENCHMARKS)} (default: all)")
     parser.add_argument("--rows", type=int, default=256, help="rows of the shipped data (default: 256)")
+    parser.add_argument("--rust-circuit", metavar="PYTHON", help="the Python of an environment that has rust_circuit")
+    parser.add_argument("--heads", type=int, help="time the loop of paths on so many heads, and scale (default: all)")
     parser.add_argument("--repeats", type=int, default=3, help="turns, of which the median is shown (default: 3)")
     parser.add_argument("--threads", type=int, help="torch's threads (default: torch's own choice)")
     parser.add_argument("--no-check", dest="check", action="store_false", help="scrub(check=False)")
