@@ -31,7 +31,7 @@ GPT2_SMALL = {"n_layers": 12, "n_heads": 12, "d_model": 768, "d_head": 64, "d_vo
 
 KNOWS_NOTHING = Graph(loss=reads("labels", "weights"))
 
-Head = tuple[int, int]
+Head = tuple[int, int]  # layer, head
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,10 +51,10 @@ class Patching:
         return [(layer, head) for layer in range(config.n_layers) for head in range(config.n_heads)]
 
     @cached_property
-    def hypotheses(self) -> dict[Head, Hypothesis]:
+    def hypotheses(self) -> dict[str, Hypothesis]:
         """For each head: nothing about it matters on its edge to the logits, and everything does elsewhere."""
         G = transformer(load_transformer(self.bridge))
-        return {(layer, head): Hypothesis(G, all_but_edge(f"a{layer}_h{head}")) for layer, head in self.heads}
+        return {_node(head): Hypothesis(G, all_but_edge(_node(head))) for head in self.heads}
 
     @cached_property
     def data(self) -> dict[str, Tensor]:
@@ -66,7 +66,7 @@ class Patching:
     def scrubbed(self, **settings: Any) -> dict[Head, np.ndarray]:
         """The loss of each row at the position without each head's edge, by one call of scrub."""
         scores = scrub(self.hypotheses, self.data, baseline=KNOWS_NOTHING, others=self.donors, **settings)
-        return {head: score.losses["scrubbed"].to_numpy() for head, score in scores.items()}
+        return {head: scores[_node(head)].losses["scrubbed"].to_numpy() for head in self.heads}
 
     @cached_property
     def cached(self) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
@@ -98,6 +98,10 @@ class Patching:
         logits = self.bridge.run_with_hooks(self.tokens, fwd_hooks=[(last, swap)])
         at = logits[:, self.position if whole else 0]
         return F.cross_entropy(at, self.labels[:, self.position], reduction="none").numpy()
+
+
+def _node(head: Head) -> str:
+    return f"a{head[0]}_h{head[1]}"
 
 
 def all_but_edge(head: str) -> Graph:
@@ -153,6 +157,7 @@ def measure(
     assert P.hypotheses  # made once, outside the times
     made = time.perf_counter() - started
     losses = P.scrubbed(**settings)
+    check_heads_matter(losses)
     assert P.cached, P.output_weights
     kinds = {"logits at all positions": True, "logits at that position alone": False}
     times: dict[str, list[float]] = {kind: [] for kind in ("scrub", *kinds)}
@@ -182,9 +187,16 @@ def measure(
     return figures
 
 
+def check_heads_matter(scrubbed: dict[Head, np.ndarray]) -> None:
+    """Raise unless the losses depend on the patched head by far more than the tolerance of their equality."""
+    spread = np.ptp(list(scrubbed.values()), axis=0).max()
+    if not spread > 100 * TOLERANCE:
+        raise AssertionError(f"the losses differ by {spread:.3g} at most between heads: patching changes too little")
+
+
 def check_equal(scrubbed: dict[Head, np.ndarray], hooked: dict[Head, np.ndarray]) -> None:
     """Raise unless the losses are equal, row by row."""
     for head, losses in hooked.items():
         difference = np.abs(losses - scrubbed[head]).max()
         if not difference <= TOLERANCE:
-            raise AssertionError(f"without head {head}'s edge, scrub and the hooked pass differ by {difference:.3g}")
+            raise AssertionError(f"without {_node(head)}'s edge, scrub and the hooked pass differ by {difference:.3g}")

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import os
 from collections.abc import Callable, Iterable
 from dataclasses import asdict
 from pathlib import Path
@@ -36,7 +37,12 @@ def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=__doc__)
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"{', '.join(BENCHMARKS)} (default: all)")
     parser.add_argument("--rows", type=int, default=256, help="rows of the shipped data (default: 256)")
-    parser.add_argument("--rust-circuit", metavar="PYTHON", help="the Python of an environment that has rust_circuit")
+    parser.add_argument(
+        "--rust-circuit",
+        metavar="PYTHON",
+        default=os.environ.get("RUST_CIRCUIT_PYTHON"),
+        help="the Python of an environment that has rust_circuit (default: $RUST_CIRCUIT_PYTHON)",
+    )
     parser.add_argument("--heads", type=int, help="time the loop of paths on so many heads, and scale (default: all)")
     parser.add_argument("--repeats", type=int, default=3, help="turns, of which the median is shown (default: 3)")
     parser.add_argument("--threads", type=int, help="torch's threads (default: torch's own choice)")
@@ -48,8 +54,7 @@ def main(arguments: list[str] | None = None) -> None:
     if options.threads:
         torch.set_num_threads(options.threads)
     results = [r for name in options.names or BENCHMARKS for r in BENCHMARKS[name](options)]
-    console = Console()
-    console.print(table(results), width=max(console.width, 120))
+    Console(width=max(Console().width, 120)).print(table(results))
     if options.json:
         record = {"machine": machine(), "figures": [asdict(r) | {"met": getattr(r, "met", None)} for r in results]}
         options.json.write_text(json.dumps(record, indent=1) + "\n", encoding="utf8")
