@@ -14,7 +14,7 @@ from scrubbing.lens import Transformer
 from .figures import fastest
 
 SIMPLE_ROWS = [1, 2, 4, 8, 16]
-BEST_TILES = [(64, 1024), (128, 1024), (128, 2048), (256, 512), (256, 1024), (256, 2048), (512, 1024)]
+BEST_TILES = [(128, 1024), (256, 512), (256, 1024), (256, 2048), (512, 1024), (1024, 1024)]
 LAYER_ROWS = 8
 
 

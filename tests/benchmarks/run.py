@@ -3,7 +3,7 @@
 import argparse
 import json
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from .figures import Figure, Skipped, machine
 
 Result = Figure | Skipped
 
-BENCHMARKS: dict[str, Callable[[argparse.Namespace], list[Result]]] = {
+BENCHMARKS: dict[str, Callable[[argparse.Namespace], Sequence[Result]]] = {
     "ladder": lambda o: ladder.measure(rows=o.rows, repeats=o.repeats, check=o.check),
     "ladder-50257": lambda o: ladder.measure(
         rows=max(1, o.rows // 4), repeats=o.repeats, check=o.check, vocabulary=50257

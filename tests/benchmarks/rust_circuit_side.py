@@ -126,14 +126,13 @@ def correspondence(name: str, others: Any) -> Any:
         node = root.make_descendant(exact, name=letter, other_inputs_sampler=other)
         corr.add(node, stream)
         for term in claimed:
-            leaf = exact
             matcher = cs.chain_excluding(stream, rc.Matcher(term), rc.Matcher(below - {term}))
             if term == "prev_at":  # what is moved is the reference's; the pattern that moves it is the other's
                 inner = node.make_descendant(exact, name=f"{letter}_{term}", other_inputs_sampler=other)
                 corr.add(inner, matcher)
                 corr.add(inner.make_descendant(exact, name=f"{letter}_prev_v"), matcher.chain(rc.Matcher("prev_v")))
             else:
-                corr.add(node.make_descendant(leaf, name=f"{letter}_{term}"), matcher)
+                corr.add(node.make_descendant(exact, name=f"{letter}_{term}"), matcher)
 
     match name:
         case "baseline":
