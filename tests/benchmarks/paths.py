@@ -69,6 +69,7 @@ class Patching:
         return {head: scores[_node(head)].losses["scrubbed"].to_numpy() for head in self.heads}
 
     @cached_property
+    @torch.no_grad()
     def cached(self) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """Each layer's z, of the rows and of their donors."""
         _, cache = self.bridge.run_with_cache(self.tokens, names_filter=lambda name: name.endswith("attn.hook_z"))
