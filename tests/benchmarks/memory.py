@@ -1,0 +1,95 @@
+"""(f) Memory: what scoring the ladder takes at its peak under a cap, each cap in a process of its own.
+
+The peak is the process' largest resident set while scoring (`ru_maxrss`), less what it held before: imports, weights,
+data, and what a first small run leaves loaded.
+"""
+
+import inspect
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from scrubbing import scrub
+
+from .figures import Figure, Skipped
+
+CAPS = ("1GiB", "2GiB", "4GiB")
+WITHIN = 1.2
+GIB = 2**30
+
+
+def measure(*, rows: int = 512, caps: tuple[str, ...] = CAPS, threads: int | None = None) -> list[Figure | Skipped]:
+    """The measured peak under each cap, divided by the cap."""
+    if "memory" not in inspect.signature(scrub).parameters:
+        return [Skipped("memory", "scrub has no setting memory= yet")]
+    if sys.platform == "win32":
+        return [Skipped("memory", "this system does not say how much memory a process took at most")]
+    found = {cap: _in_a_process(cap, rows, threads) for cap in caps}
+    return [
+        Figure(
+            "memory",
+            f"measured peak / memory={cap!r}",
+            peak["bytes"] / _bytes(cap),
+            at_most=WITHIN,
+            detail=f"{peak['bytes'] / GIB:.2f} GiB above {peak['before'] / GIB:.2f} GiB; "
+            f"{rows} rows of the ladder in {peak['seconds']:.3g} s",
+        )
+        for cap, peak in found.items()
+    ]
+
+
+def _in_a_process(cap: str, rows: int, threads: int | None) -> dict[str, Any]:
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(path or str(Path.cwd()) for path in sys.path)}
+    if threads:
+        environment |= {"OMP_NUM_THREADS": str(threads)}
+    command = [sys.executable, "-m", f"{__package__}.memory", cap, str(rows)]
+    run = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    if run.returncode:
+        raise RuntimeError(f"scoring with memory={cap!r} failed:\n{run.stderr}")
+    return json.loads(run.stdout)
+
+
+def main(cap: str, rows: int) -> None:
+    """Score the ladder under a cap, and print what it took at most as JSON."""
+    from .ladder import ladder
+
+    L = ladder(rows=rows)
+    L.score(memory=cap, references=2)
+    before = _resident()
+    _forget_peak()
+    start = time.perf_counter()
+    L.score(memory=cap)
+    seconds = time.perf_counter() - start
+    print(json.dumps({"bytes": _peak() - before, "before": before, "seconds": seconds}))
+
+
+def _peak() -> int:
+    import resource
+
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+def _resident() -> int:
+    """What is resident now, where the system says (Linux); else the peak so far."""
+    statm = Path("/proc/self/statm")
+    return int(statm.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") if statm.exists() else _peak()
+
+
+def _forget_peak() -> None:
+    """Let the peak start anew (Linux), so that what loading took at most does not count."""
+    clear = Path("/proc/self/clear_refs")
+    if clear.exists():
+        clear.write_text("5")
+
+
+def _bytes(cap: str) -> int:
+    return int(cap.removesuffix("GiB")) * GIB if cap.endswith("GiB") else int(cap.removesuffix("MiB")) * 2**20
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], int(sys.argv[2]))
