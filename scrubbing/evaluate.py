@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -26,6 +26,28 @@ TABLE_BYTES = 2**30  # what the values of a position-wise claim may take for all
 
 
 @dataclass(frozen=True)
+class Chunk:
+    """The losses of the draws from `start` to `stop`, one tensor per root, and how many draws the next chunk has."""
+
+    start: int
+    stop: int
+    next_size: int
+    losses: list[Tensor]
+
+
+class Journal(Protocol):
+    """Keeps the chunks of a run, so that the run can go on from them after it was killed."""
+
+    def find(self, start: int) -> Chunk | None:
+        """The chunk that starts here, if it was kept."""
+        ...
+
+    def keep(self, chunk: Chunk) -> None:
+        """A chunk is finished."""
+        ...
+
+
+@dataclass(frozen=True)
 class Evaluator:
     """Values of expressions on the references of a sample."""
 
@@ -35,21 +57,34 @@ class Evaluator:
     _tables: dict[Expression, Tensor] = field(default_factory=dict, repr=False)
     _classes: dict[tuple[Feature, int], Classes | PositionClasses] = field(default_factory=dict, repr=False)
 
-    def losses(self, roots: Sequence[Expression], progress: Callable[[int], None] = lambda done: None) -> list[Tensor]:
+    def losses(
+        self,
+        roots: Sequence[Expression],
+        progress: Callable[[int], None] = lambda done: None,
+        journal: Journal | None = None,
+    ) -> list[Tensor]:
         """Each root's value, one number per draw: `[references * draws]`, on the CPU.
 
-        `progress` is told how many draws are done, chunk by chunk.
+        `progress` is told how many draws are done, chunk by chunk. Chunks that `journal` has are not computed again;
+        it says where they end too, since rounding depends on what is computed together.
         """
         pieces: list[list[Tensor]] = []
         start, size = 0, FIRST_CHUNK
         while start < len(self.sample):
-            stop = min(start + size, len(self.sample))
-            live = Live()
-            pieces.append([_one_loss_per_row(value, stop - start) for value in self.chunk(roots, start, stop, live)])
-            size = max(1, int(self.live_bytes * (stop - start) / max(live.peak, 1)))
-            start = stop
-            progress(stop)
+            chunk = journal.find(start) if journal else None
+            if chunk is None:
+                chunk = self._finished(roots, start, min(start + size, len(self.sample)))
+                if journal:
+                    journal.keep(chunk)
+            pieces.append(chunk.losses)
+            start, size = chunk.stop, chunk.next_size
+            progress(start)
         return [torch.cat(piece) for piece in zip(*pieces, strict=True)]
+
+    def _finished(self, roots: Sequence[Expression], start: int, stop: int) -> Chunk:
+        live = Live()
+        losses = [_one_loss_per_row(value, stop - start) for value in self.chunk(roots, start, stop, live)]
+        return Chunk(start, stop, max(1, int(self.live_bytes * (stop - start) / max(live.peak, 1))), losses)
 
     def classes(self, feature: Feature) -> Classes | PositionClasses:
         """Which rows of the dataset agree on a feature."""

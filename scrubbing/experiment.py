@@ -3,6 +3,8 @@
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
 from typing import Any, TypedDict, Unpack, overload
 
 import numpy as np
@@ -31,7 +33,10 @@ from scrubbing.plan import Planner, Scrubbed
 from scrubbing.policy import Policy, Unclaimed
 from scrubbing.progress import Advance, showing_progress
 from scrubbing.sampling.streams import References, Sample
-from scrubbing.score import Estimate, Score, by_draw, make_score, sampled_estimate
+from scrubbing.score import Estimate, Score, by_draw, make_score, recalled, sampled_estimate
+from scrubbing.store import Store, as_store
+from scrubbing.store.identity import describe
+from scrubbing.store.recording import Recording, recording
 from scrubbing.vacuity import vacuity
 
 CHECKED_ROWS = 4
@@ -69,6 +74,7 @@ class Settings(TypedDict, total=False):
     check: bool
     progress: bool | Callable[[int, int], None] | None
     cap: int
+    store: Store | Path | str | None
 
 
 Data = Mapping[str, Any]
@@ -101,6 +107,7 @@ def scrub(
     check: bool = True,
     progress: bool | Callable[[int, int], None] | None = None,
     cap: int = 100_000,
+    store: Store | Path | str | None = None,
 ) -> Score | list[Score] | dict[str, Score]:
     """Causal scrubbing: resample everything that a hypothesis calls unimportant, and report the loss that survives.
 
@@ -120,6 +127,8 @@ def scrub(
     `exact` gives the expectation over all draws of donors in place of a sample of them, where that can be worked out.
     `check` compares G with the graph that it was rewritten from. `progress` is True, False, None (where a terminal
     shows it) or a function of (done, total). `cap` bounds the number of streams of donors.
+    `store` is a file (or a `Store`) in which every score is recorded: an interrupted run goes on from its finished
+    chunks, and one that is recorded already is answered from there, bit for bit (`score.recalled` says so).
 
     Raises `ScrubbingError` for whatever is wrong with the hypotheses or the data.
     """
@@ -152,18 +161,30 @@ def scrub(
         "exact": exact,
         "references": "all" if references is None else "drawn" if isinstance(references, int) else "given",
     }
-    jobs = [_job(planner, h, baseline) for h in named.values()]
-    if check:
-        _check_networks([h.G for h in named.values()], columns, chosen[:CHECKED_ROWS])
-    _warn_of_idle_claims(named, jobs)
-    work = _exact_outcomes if exact else _sampled_outcomes
-    with showing_progress(
-        progress, len(jobs) if exact else len(sample), unit="hypotheses" if exact else "references"
-    ) as advance:
-        outcomes = list(work(jobs, evaluator, policy, advance))
-    scores = [
-        _score(name, job, outcome, sample, settings) for (name, job, outcome) in zip(named, jobs, outcomes, strict=True)
-    ]
+    described = partial(
+        describe,
+        list(named.values()),
+        [baseline_of(h, baseline) for h in named.values()],
+        dict(columns),
+        policy=policy,
+        sample=sample,
+        settings=settings,
+    )
+    with recording(as_store(store), described) as record:
+        jobs = [_job(planner, h, baseline) for h in named.values()]
+        scores = record.answer() if record else None
+        if scores is None and check:
+            _check_networks([h.G for h in named.values()], columns, chosen[:CHECKED_ROWS])
+        _warn_of_idle_claims(named, jobs)
+        donors = [_donors(job, sample, exact=exact) for job in jobs]
+        if scores is None:
+            outcomes = _outcomes(jobs, evaluator, policy, progress, record, exact=exact)
+            computed = zip(named, jobs, outcomes, donors, strict=True)
+            scores = [_score(*parts, sample=sample, settings=settings) for parts in computed]
+            if record:
+                record.keep(scores)
+        else:
+            scores = [recalled(*parts) for parts in zip(scores, named, donors, strict=True)]
     if isinstance(hypotheses, Hypothesis):
         return scores[0]
     return dict(zip(named, scores, strict=True)) if isinstance(hypotheses, Mapping) else scores
@@ -250,12 +271,29 @@ def _job(planner: Planner, h: Hypothesis, baseline: Baseline) -> _Job:
     return _Job(h, unexplained, original, planner.scrubbed(unexplained).output, planner.scrubbed(h))
 
 
+def _outcomes(
+    jobs: Sequence[_Job],
+    evaluator: Evaluator,
+    policy: Policy,
+    progress: bool | Callable[[int, int], None] | None,
+    record: Recording | None,
+    *,
+    exact: bool,
+) -> list[_Outcome]:
+    total, unit = (len(jobs), "hypotheses") if exact else (len(evaluator.sample), "references")
+    with showing_progress(progress, total, unit=unit) as advance:
+        if exact:
+            return list(_exact_outcomes(jobs, evaluator, policy, advance))
+        return list(_sampled_outcomes(jobs, evaluator, advance, record))
+
+
 def _sampled_outcomes(
-    jobs: Sequence[_Job], evaluator: Evaluator, policy: Policy, advance: Advance
+    jobs: Sequence[_Job], evaluator: Evaluator, advance: Advance, record: Recording | None
 ) -> Iterator[_Outcome]:
     """Losses by sampled donors, of all jobs in one pass over the references."""
     roots = [root for job in jobs for root in (job.original, job.baseline_output, job.scrubbed.output)]
-    losses = evaluator.losses(roots, advance)
+    journal = record.journal(len(roots), len(evaluator.sample)) if record else None
+    losses = evaluator.losses(roots, advance, journal)
     for i in range(0, len(losses), 3):
         original, baseline, scrubbed = (by_draw(loss, evaluator.sample.draws) for loss in losses[i : i + 3])
         first = original[:, 0]
@@ -284,7 +322,20 @@ def _exact_outcomes(jobs: Sequence[_Job], evaluator: Evaluator, policy: Policy, 
         yield _Outcome(original, baseline, scrubbed, torch.finfo(loss.dtype).eps)
 
 
-def _score(name: Any, job: _Job, outcome: _Outcome, sample: Sample, settings: dict[str, Any]) -> Score:
+def _donors(job: _Job, sample: Sample, *, exact: bool) -> dict[str, np.ndarray]:
+    """The row that stood in at every node, where there is one."""
+    return {} if exact else {path: sample.rows(stream) for path, stream in job.scrubbed.streams.items()}
+
+
+def _score(
+    name: Any,
+    job: _Job,
+    outcome: _Outcome,
+    donors: dict[str, np.ndarray],
+    *,
+    sample: Sample,
+    settings: dict[str, Any],
+) -> Score:
     for kind, losses in (("own", outcome.original), ("scrubbed", outcome.scrubbed.loss)):
         wrong = np.flatnonzero(~np.isfinite(losses))
         if len(wrong):
@@ -301,5 +352,5 @@ def _score(name: Any, job: _Job, outcome: _Outcome, sample: Sample, settings: di
         seed=sample.seed,
         settings=settings,
         vacuity=vacuity(job.scrubbed, sample),
-        donors={} if settings["exact"] else {path: sample.rows(s) for path, s in job.scrubbed.streams.items()},
+        donors=donors,
     )

@@ -2,7 +2,8 @@
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -35,6 +36,14 @@ class Reading(BaseModel):
 
     value: float
     interval: tuple[float, float] | None
+
+
+class Recalled(NamedTuple):
+    """Where a score stands that was looked up rather than computed, and when it was computed (UTC)."""
+
+    store: str
+    id: int
+    time: datetime
 
 
 @dataclass(frozen=True)
@@ -93,6 +102,12 @@ class Score(BaseModel):
     vacuity: Vacuity = Field(repr=False)
     by_reference: Losses = Field(repr=False)
     _donors: dict[str, Int[np.ndarray, "draw *position"]] = PrivateAttr(default_factory=dict)
+    _recalled: Recalled | None = PrivateAttr(default=None)
+
+    @property
+    def recalled(self) -> Recalled | None:
+        """Where the score was found, if an identical run was in the store; None for one that was computed."""
+        return self._recalled
 
     @property
     def losses(self) -> "pd.DataFrame":
@@ -129,6 +144,7 @@ class Score(BaseModel):
         losses = f"loss {self.scrubbed:.3f}, original {self.original:.3f}, baseline {self.baseline:.3f}"
         parts = [percentage(self), f"{losses}, {self.references} references"]
         parts += [f"({remark})" for remark in (self.why_no_percentage, self.why_vacuous) if remark]
+        parts += [f"(recorded {self.recalled.time:%Y-%m-%d %H:%M} UTC)"] if self.recalled else []
         return "   ".join(parts)
 
     def __eq__(self, other: object) -> bool:
@@ -215,3 +231,10 @@ def make_score(
     )
     score._donors.update(donors)
     return score
+
+
+def recalled(score: Score, name: Any, donors: dict[str, np.ndarray]) -> Score:
+    """A recorded score as the answer to a new call: by the name that it is asked for by, and with its donors."""
+    again = score.model_copy(update={"name": name if isinstance(name, str) else None})
+    again._donors.update(donors)
+    return again
