@@ -20,7 +20,12 @@ def frame(connection: sqlite3.Connection, entries: Sequence[Entry], *, by_refere
         row = entry.model_dump(exclude={"interval", "settings"})
         low, high = entry.interval or (None, None)
         rows.append({**row, "low": low, "high": high, "settings": json.dumps(entry.settings, sort_keys=True)})
-    columns = [*(name for name in Entry.model_fields if name not in ("interval", "settings")), "low", "high", "settings"]
+    columns = [
+        *(name for name in Entry.model_fields if name not in ("interval", "settings")),
+        "low",
+        "high",
+        "settings",
+    ]
     return pd.DataFrame(rows, columns=pd.Index(columns)).astype({"low": float, "high": float, "recovered": float})
 
 

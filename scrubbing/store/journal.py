@@ -25,7 +25,6 @@ class StoredJournal:
     number: int  # which pass over the references, in a run of several
     roots: int
     draws: int
-    pause: float = PAUSE
     _waiting: list[Chunk] = field(default_factory=list)
     _written: float = field(default_factory=time.monotonic)
     _broken: bool = False
@@ -48,7 +47,7 @@ class StoredJournal:
     def keep(self, chunk: Chunk) -> None:
         """Keep a chunk, soon."""
         self._waiting.append(chunk)
-        if time.monotonic() - self._written >= self.pause:
+        if time.monotonic() - self._written >= PAUSE:
             self.write()
 
     def write(self) -> None:

@@ -17,7 +17,6 @@ from types import CodeType, FunctionType, MethodType, ModuleType
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from scrubbing.fingerprint import LITERALS, digest
@@ -117,7 +116,9 @@ class Reach:
             self._visit_named(dict(_globals(fn)))
 
     def _visit_code(self, code: CodeType) -> None:
-        self._say(code.co_code.hex(), code.co_exceptiontable.hex(), *code.co_names, *code.co_varnames, *code.co_freevars)
+        self._say(
+            code.co_code.hex(), code.co_exceptiontable.hex(), *code.co_names, *code.co_varnames, *code.co_freevars
+        )
         for constant in code.co_consts:
             if isinstance(constant, CodeType):
                 self._visit_code(constant)
@@ -216,5 +217,7 @@ def _without_caches(value: Any, part: Any) -> Any:
     """A part of an object's state: no results that it remembers, and what is iterated over as a list."""
     if isinstance(part, dict):
         kinds = type(value)
-        return {k: v for k, v in part.items() if not isinstance(getattr(kinds, str(k), None), functools.cached_property)}
+        return {
+            k: v for k, v in part.items() if not isinstance(getattr(kinds, str(k), None), functools.cached_property)
+        }
     return list(part) if isinstance(part, Iterator) else part
