@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -35,6 +35,7 @@ class Chunk:
     losses: list[Tensor]
 
 
+@runtime_checkable
 class Journal(Protocol):
     """Keeps the chunks of a run, so that the run can go on from them after it was killed."""
 

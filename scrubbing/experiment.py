@@ -176,15 +176,15 @@ def scrub(
         if scores is None and check:
             _check_networks([h.G for h in named.values()], columns, chosen[:CHECKED_ROWS])
         _warn_of_idle_claims(named, jobs)
-        donors = [_donors(job, sample, exact=exact) for job in jobs]
+        stood_in = [_donors(job, sample, exact=exact) for job in jobs]
         if scores is None:
             outcomes = _outcomes(jobs, evaluator, policy, progress, record, exact=exact)
-            computed = zip(named, jobs, outcomes, donors, strict=True)
+            computed = zip(named, jobs, outcomes, stood_in, strict=True)
             scores = [_score(*parts, sample=sample, settings=settings) for parts in computed]
             if record:
                 record.keep(scores)
         else:
-            scores = [recalled(*parts) for parts in zip(scores, named, donors, strict=True)]
+            scores = [recalled(*parts) for parts in zip(scores, named, stood_in, strict=True)]
     if isinstance(hypotheses, Hypothesis):
         return scores[0]
     return dict(zip(named, scores, strict=True)) if isinstance(hypotheses, Mapping) else scores

@@ -97,16 +97,17 @@ class Reach:
             self._visit_function(value)
         elif isinstance(value, type):
             self._visit_class(value)
-        elif hasattr(value, "__wrapped__") and callable(value):  # functools.cache and its like
+        elif isinstance(value, functools._lru_cache_wrapper):
             self.visit(value.__wrapped__)
         else:
             self._visit_object(value)
 
     def _visit_function(self, fn: FunctionType) -> None:
         file = fn.__code__.co_filename
-        if hasattr(fn, "__wrapped__") and (_is_installed(file) or file.startswith("<@")):
+        wrapped = getattr(fn, "__wrapped__", None)
+        if wrapped is not None and (_is_installed(file) or file.startswith("<@")):
             self._say(fn.__code__.co_qualname)  # another package's wrapper around a function, as type checkers make
-            self.visit(fn.__wrapped__)
+            self.visit(wrapped)
         elif _is_installed(file):
             self._by_name(fn)
         else:
@@ -127,8 +128,7 @@ class Reach:
 
     def _visit_class(self, cls: type) -> None:
         for base in cls.__mro__[:-1]:
-            file = getattr(sys.modules.get(base.__module__), "__file__", None)
-            if base.__module__ != "__main__" and (file is None or _is_installed(file)):
+            if _is_installed_module(base.__module__):
                 self._by_name(base)
             else:
                 self._say(base.__qualname__)
@@ -175,6 +175,12 @@ def _is_installed(file: str) -> bool:
     return file.startswith("<frozen") or any(Path(file).is_relative_to(folder) for folder in inside)
 
 
+def _is_installed_module(name: str) -> bool:
+    """The same of a module; one of no file may have been typed in at a prompt."""
+    file = getattr(sys.modules.get(name), "__file__", None)
+    return _is_installed(file) if file else name.partition(".")[0] in {*sys.stdlib_module_names} - {"__main__"}
+
+
 def _globals(fn: FunctionType) -> Iterator[tuple[str, Any]]:
     """The globals that a function's code uses, and of modules that are not installed what it may use of them."""
     loaded, names = _used_names(fn.__code__)
@@ -182,7 +188,7 @@ def _globals(fn: FunctionType) -> Iterator[tuple[str, Any]]:
         if name in fn.__globals__:
             value = fn.__globals__[name]
             yield name, value
-            if isinstance(value, ModuleType) and not _is_installed(getattr(value, "__file__", None) or "<frozen"):
+            if isinstance(value, ModuleType) and not _is_installed_module(value.__name__):
                 yield from ((f"{name}.{n}", vars(value)[n]) for n in names if n in vars(value))
 
 
@@ -216,8 +222,6 @@ def _is_used(name: str, member: Any) -> bool:
 def _without_caches(value: Any, part: Any) -> Any:
     """A part of an object's state: no results that it remembers, and what is iterated over as a list."""
     if isinstance(part, dict):
-        kinds = type(value)
-        return {
-            k: v for k, v in part.items() if not isinstance(getattr(kinds, str(k), None), functools.cached_property)
-        }
+        kept = (k for k in part if not isinstance(getattr(type(value), str(k), None), functools.cached_property))
+        return {k: part[k] for k in kept}
     return list(part) if isinstance(part, Iterator) else part

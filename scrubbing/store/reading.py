@@ -83,7 +83,9 @@ def read_score(connection: sqlite3.Connection, id: int) -> Score:
 
     Raises `StoreError` where there is none, it is damaged, or another version of this package recorded it.
     """
-    row = connection.execute("SELECT score, losses, digest FROM scores WHERE id = ?", (id,)).fetchone()
+    row: tuple[str, str, str] | None = connection.execute(
+        "SELECT score, losses, digest FROM scores WHERE id = ?", (id,)
+    ).fetchone()
     if row is None:
         (largest,) = connection.execute("SELECT max(id) FROM scores").fetchone()
         there = f"the last is {largest}" if largest else "there are none yet"
@@ -112,7 +114,7 @@ def read_run(connection: sqlite3.Connection, key: str) -> list[tuple[Entry, Scor
 
 
 def read_record(connection: sqlite3.Connection, id: int) -> Record:
-    """The hypothesis, data's fingerprint, settings and score, as `load_record` gives them (and `restore` takes them)."""
+    """The hypothesis, data's fingerprint, settings and score, as `load_record` gives and `restore` takes them."""
     score = read_score(connection, id)
     hypothesis, described, data = connection.execute(
         "SELECT hypotheses.digest, hypotheses.record, datasets.record FROM scores"

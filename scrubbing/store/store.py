@@ -23,8 +23,8 @@ class Store:
     """A local record of every score: one SQLite file, made at the first run. `scrub(..., store=FILE)` writes it.
 
     With `reuse`, a run that is recorded already is answered without computing (`score.recalled` says so), and one that
-    was interrupted goes on from its finished chunks; either gives the same bits. `suite` is what scores are filed under.
-    Several processes may write to one store.
+    was interrupted goes on from its finished chunks; either gives the same bits. `suite` is what scores are filed
+    under. Several processes may write to one store.
     """
 
     path: Path | str

@@ -51,15 +51,21 @@ def write_run(
 
 
 def _write_contents(connection: sqlite3.Connection, described: Described, packed: Iterable[Packed]) -> None:
-    """What is known by its content hash, and there already if anything equal is."""
+    """What is known by its content hash; if it is there already it stays, unless it is damaged."""
     data = described.data
-    connection.execute("INSERT OR IGNORE INTO datasets VALUES (?, ?)", (data.digest, data.model_dump_json()))
+    connection.execute(
+        "INSERT INTO datasets VALUES (?, ?) ON CONFLICT DO UPDATE SET record = excluded.record"
+        " WHERE record IS NOT excluded.record",
+        (data.digest, data.model_dump_json()),
+    )
     connection.executemany(
-        "INSERT OR IGNORE INTO hypotheses VALUES (?, ?)",
+        "INSERT INTO hypotheses VALUES (?, ?) ON CONFLICT DO UPDATE SET record = excluded.record"
+        " WHERE record IS NOT excluded.record",
         [(digest, pack_record(record)) for digest, record in described.hypotheses.items()],
     )
     connection.executemany(
-        "INSERT OR IGNORE INTO arrays VALUES (?, ?, ?)",
+        "INSERT INTO arrays VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET type = excluded.type, content = excluded.content"
+        " WHERE (type, content) IS NOT (excluded.type, excluded.content)",
         [(array.digest, array.type, array.content) for score in packed for array in score.columns.values()],
     )
 
