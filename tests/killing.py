@@ -1,27 +1,31 @@
 """Runs that are killed, that run together, and that run out of room: one warm process forks them all.
 
-`python -m tests.killing kill FILE 10` prints what it saw as JSON. Importing torch takes seconds, a fork
-does not; no connection to the store is open across one.
+`python -m tests.killing kill FILE 10` prints what it saw as JSON; so does `everything FOLDER`. Importing torch takes
+seconds, a fork does not; no connection to the store is open across one.
 """
 
+import itertools
 import json
 import os
 import random
 import resource
 import signal
+import sqlite3
 import sys
 import time
 import warnings
+from collections import Counter
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from hypotheses.toy import CLAIMS, KNOWS_NOTHING, NETWORK, digits
 from scrubbing import Hypothesis, experiment, scrub
 from scrubbing.evaluate import Evaluator
-from scrubbing.store import Store, journal
+from scrubbing.store import Store, journal, recording
 from scrubbing.store.schema import connected
 
 torch.set_num_threads(1)
@@ -71,7 +75,7 @@ def scores_in(file: Path) -> dict[int, str]:
     return {entry.id: store.score(entry.id).model_dump_json() for entry in store.history()}
 
 
-def kill(file: Path, kills: int, seed: int = 0) -> dict[str, object]:
+def kill(file: Path, kills: int, seed: int = 0) -> dict[str, int]:
     """Kill a run again and again at random moments, until it is finished; then the next, until there were enough.
 
     The child says which chunks it has kept; what it said must be there after it was killed.
@@ -79,60 +83,85 @@ def kill(file: Path, kills: int, seed: int = 0) -> dict[str, object]:
     many_chunks()
     random.seed(seed)
     started = time.monotonic()
-    expected = score(0)
-    length = 2 * (time.monotonic() - started)
-    seen = {"kills": 0, "runs": 0, "resumed": 0, "lost chunks": 0, "lost scores": 0, "unequal": 0, "failed": 0}
-    known: dict[int, str] = {}
-    run = 0
+    score(0)
+    length = 2 * (time.monotonic() - started)  # keeping chunks takes as long as computing these
+    seen = Counter({"kills": 0, "runs": 0, "resumed": 0, "lost": 0, "unequal": 0, "failed": 0})
     while seen["kills"] < kills:
-        expected = score(run)
-        finished = False
+        expected, finished = score(seen["runs"]), False
         while not finished:
-            before = chunks_in(file)
-            said, status, killed = attempt(file, run, random.uniform(0, length))
-            after, scores = chunks_in(file), scores_in(file)
-            finished = status == 0
-            seen["kills"] += killed
-            seen["failed"] += not killed and not finished
-            seen["resumed"] += bool(before)
-            recorded = len(scores) > len(known)  # then the run's chunks are no longer needed
-            wanted = {start for _, start in before} | said
-            seen["lost chunks"] += 0 if recorded else len(wanted - {start for _, start in after})
-            seen["lost scores"] += sum(scores.get(id) != content for id, content in known.items())
-            known = scores
-            finished = finished or recorded
+            finished = _attempt(file, seen["runs"], lambda: time.sleep(random.uniform(0, length)), seen)
         seen["runs"] += 1
-        seen["unequal"] += score(run, store=file) != expected
-        seen["unequal"] += chunks_in(file) != set()
-        run += 1
-    return seen
+        seen["unequal"] += score(seen["runs"] - 1, file) != expected or chunks_in(file) != set()
+    return dict(seen)
 
 
-def attempt(file: Path, run: int, moment: float) -> tuple[set[int], int, bool]:
-    """One child that is killed at a moment: the chunks that it said to have kept, its status, whether it was killed."""
+def everywhere(file: Path) -> dict[str, int]:
+    """Kill a run before its first statement to the database, another before its second, and so on to the last."""
+    many_chunks()
+    experiment.Evaluator = partial(Evaluator, live_bytes=40 * CHUNK_BYTES)  # pyright: ignore
+    expected = score(0)
+    seen = Counter({"kills": 0, "resumed": 0, "lost": 0, "unequal": 0, "failed": 0})
+    finished = False
+    while not finished:
+        here = file.with_name(f"{seen['kills']}.db")
+        finished = _attempt(here, 0, lambda: None, seen, statement=seen["kills"])
+        seen["unequal"] += score(0, here) != expected or chunks_in(here) != set()
+    return dict(seen)
+
+
+def _attempt(
+    file: Path, run: int, wait: Callable[[], None], seen: Counter[str], *, statement: int | None = None
+) -> bool:
+    """One child that is killed after a wait, or before a statement; whether its run is recorded then."""
+    chunks, scores = chunks_in(file), scores_in(file)
     reading, writing = os.pipe()
 
     def work() -> None:
         keep = journal.StoredJournal.keep
 
-        def saying(self: journal.StoredJournal, chunk: object) -> None:
-            keep(self, chunk)  # pyright: ignore
-            os.write(writing, f"{chunk.start}\n".encode())  # pyright: ignore
+        def saying(self: Any, chunk: Any) -> None:
+            keep(self, chunk)
+            os.write(writing, f"{chunk.start}\n".encode())
 
-        journal.StoredJournal.keep = saying  # pyright: ignore
-        score(run, store=file)
+        journal.StoredJournal.keep = saying
+        if statement is not None:
+            _die_at(statement)
+        score(run, file)
 
     pid = forked(work)
     os.close(writing)
-    time.sleep(moment)
-    os.kill(pid, signal.SIGKILL)  # a child that has ended is waited for, and minds no signal
+    if statement is None:
+        wait()
+        os.kill(pid, signal.SIGKILL)  # a child that has ended is waited for, and minds no signal
     _, status = os.waitpid(pid, 0)
-    said = b""
-    while piece := os.read(reading, 65536):
-        said += piece
-    os.close(reading)
-    lines = said.decode().split("\n")[:-1]
-    return {int(line) for line in lines}, status, os.WIFSIGNALED(status)
+    with os.fdopen(reading) as pipe:
+        said = {int(line) for line in pipe}
+    after = scores_in(file)
+    recorded = len(after) > len(scores)
+    seen["kills"] += os.WIFSIGNALED(status)
+    seen["failed"] += not os.WIFSIGNALED(status) and status != 0
+    seen["resumed"] += bool(chunks)
+    seen["lost"] += sum(after.get(id) != content for id, content in scores.items())
+    if not recorded:
+        seen["lost"] += len(({start for _, start in chunks} | said) - {start for _, start in chunks_in(file)})
+    return recorded if statement is None else status == 0
+
+
+def _die_at(statement: int) -> None:
+    """Have this process killed before a statement to the database, counted from the opening of the store."""
+    count = itertools.count()
+    opened = recording.opened
+
+    def trace(_: str) -> None:
+        if next(count) == statement:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    def traced(path: Path, *, create: bool) -> sqlite3.Connection:
+        connection = opened(path, create=create)
+        connection.set_trace_callback(trace)
+        return connection
+
+    recording.opened = traced
 
 
 def together(file: Path, processes: int, rounds: int) -> dict[str, object]:
@@ -175,6 +204,19 @@ def full(file: Path, room: int) -> dict[str, object]:
     return {"status": status, "kept": kept, **json.loads(report.read_text() or "{}")}
 
 
+def everything(folder: Path) -> dict[str, object]:
+    """All of it, in short."""
+    for name in ("kill", "everywhere", "together", "full", "fuller"):
+        (folder / name).mkdir()
+    return {
+        "kill": kill(folder / "kill" / "store.db", 10),
+        "everywhere": everywhere(folder / "everywhere" / "store.db"),
+        "together": together(folder / "together" / "store.db", 2, 3),
+        "full": full(folder / "full" / "store.db", 30_000),
+        "fuller": full(folder / "fuller" / "store.db", 0),
+    }
+
+
 if __name__ == "__main__":
     mode, where, *numbers = sys.argv[1:]
-    print(json.dumps({"kill": kill, "together": together, "full": full}[mode](Path(where), *map(int, numbers))))
+    print(json.dumps({"kill": kill, "everything": everything}[mode](Path(where), *map(int, numbers))))

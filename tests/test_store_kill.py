@@ -21,34 +21,43 @@ def seen(*arguments: object) -> dict:
     return json.loads(done.stdout)
 
 
-def check_kills(found: dict, kills: int) -> None:
-    assert found["kills"] >= kills
-    assert found["runs"] >= 1
-    assert found["resumed"] > kills / 3
-    assert {name: found[name] for name in ("lost chunks", "lost scores", "unequal", "failed")} == {
-        "lost chunks": 0,
-        "lost scores": 0,
-        "unequal": 0,
-        "failed": 0,
-    }
+@pytest.fixture(scope="module")
+def everything(tmp_path_factory) -> dict:
+    """What one process saw of everything: importing torch is what takes time."""
+    return seen("everything", tmp_path_factory.mktemp("stores"))
 
 
-def test_a_run_that_is_killed_goes_on_from_what_it_kept(tmp_path):
-    check_kills(seen("kill", tmp_path / "store.db", 10), 10)
+LOST_NOTHING = {"lost": 0, "unequal": 0, "failed": 0}
+
+
+def test_a_run_that_is_killed_at_random_goes_on_from_what_it_kept(everything):
+    found = everything["kill"]
+    assert found["kills"] >= 10
+    assert found["resumed"] > 3
+    assert found | LOST_NOTHING == found
+
+
+def test_a_run_may_be_killed_before_any_statement_to_its_store(everything):
+    found = everything["everywhere"]
+    assert found["kills"] > 20
+    assert found | LOST_NOTHING == found
 
 
 @pytest.mark.slow
 def test_200_kills_lose_nothing_and_change_no_result(tmp_path):
-    check_kills(seen("kill", tmp_path / "store.db", 200, 1), 200)
+    found = seen("kill", tmp_path / "store.db", 200, 1)
+    assert found["kills"] >= 200
+    assert found["resumed"] > 70
+    assert found | LOST_NOTHING == found
 
 
-def test_processes_that_write_at_once_all_complete(tmp_path):
-    assert seen("together", tmp_path / "store.db", 2, 3) == {"failed": 0, "unequal": 0}
+def test_processes_that_write_at_once_all_complete(everything):
+    assert everything["together"] == {"failed": 0, "unequal": 0}
 
 
-@pytest.mark.parametrize("room", [0, 30_000])
-def test_a_full_disk_costs_the_record_and_not_the_result(tmp_path, room):
-    found = seen("full", tmp_path / "store.db", room)
+@pytest.mark.parametrize("disk", ["full", "fuller"])
+def test_a_full_disk_costs_the_record_and_not_the_result(everything, disk):
+    found = everything[disk]
     assert (found["status"], found["equal"], found["kept"]) == (0, True, True)
     warnings = " ".join(found["warned"])
     assert "the run goes on, but it cannot be resumed: the store" in warnings

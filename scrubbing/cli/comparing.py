@@ -40,7 +40,10 @@ def _score(given: str, store: Path | None) -> Score:
     path = Path(given)
     if not path.exists():
         raise DataError(f"{given!r} is neither the id of a score (see `scrubbing history`) nor a file")
-    score = load_record(path).score
+    try:
+        score = load_record(path).score
+    except DataError as error:
+        raise DataError(f"{error}; compare takes ids of the history, or files that save_record wrote") from None
     if score is None:
         raise DataError(f"{path} records a hypothesis that was not scored")
     return score

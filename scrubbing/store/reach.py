@@ -176,9 +176,11 @@ def _is_installed(file: str) -> bool:
 
 
 def _is_installed_module(name: str) -> bool:
-    """The same of a module; one of no file may have been typed in at a prompt."""
+    """The same of a module. One of no file may have been typed in at a prompt; so may what is in `__main__`."""
+    if name == "__main__":
+        return False
     file = getattr(sys.modules.get(name), "__file__", None)
-    return _is_installed(file) if file else name.partition(".")[0] in {*sys.stdlib_module_names} - {"__main__"}
+    return _is_installed(file) if file else name.partition(".")[0] in sys.stdlib_module_names
 
 
 def _globals(fn: FunctionType) -> Iterator[tuple[str, Any]]:
