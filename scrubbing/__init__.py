@@ -8,6 +8,7 @@ from scrubbing.errors import (
     ModelError,
     ScrubbingError,
     ScrubbingWarning,
+    StoreError,
 )
 from scrubbing.experiment import Case, scrub
 from scrubbing.explanation import explanation_accuracy, run_explanation
@@ -16,6 +17,7 @@ from scrubbing.interventions import interchange
 from scrubbing.policy import mean
 from scrubbing.record import load_record, restore, save_record
 from scrubbing.score import Score
+from scrubbing.store import Store
 
 __all__ = [
     "Case",
@@ -29,6 +31,8 @@ __all__ = [
     "Score",
     "ScrubbingError",
     "ScrubbingWarning",
+    "Store",
+    "StoreError",
     "bins",
     "explanation_accuracy",
     "interchange",

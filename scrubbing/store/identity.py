@@ -111,6 +111,7 @@ def content_hash(content: str | bytes) -> str:
 
 def environment(devices: set[str], packages: set[str]) -> dict[str, str]:
     """What else shapes the bits of a result: versions, devices, threads, and how torch multiplies."""
+    versioned = {"torch", "numpy"} | packages - {"scrubbing"} - sys.stdlib_module_names
     return {
         "python": platform.python_version(),
         "machine": f"{platform.system()} {platform.machine()} {torch.backends.cpu.get_cpu_capability()}",
@@ -118,7 +119,7 @@ def environment(devices: set[str], packages: set[str]) -> dict[str, str]:
         "threads": str(torch.get_num_threads()),
         "arithmetic": f"{torch.get_float32_matmul_precision()} {torch.are_deterministic_algorithms_enabled()}",
         "scrubbing": _own_version(),
-        **{name: _version(name) for name in sorted({"torch", "numpy"} | packages - {"scrubbing", "builtins"})},
+        **{name: _version(name) for name in sorted(versioned)},
     }
 
 
