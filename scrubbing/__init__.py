@@ -9,6 +9,7 @@ from scrubbing.errors import (
     ModelError,
     ScrubbingError,
     ScrubbingWarning,
+    StoreError,
 )
 from scrubbing.experiment import Case, scrub
 from scrubbing.explanation import explanation_accuracy, run_explanation
@@ -18,6 +19,7 @@ from scrubbing.policy import mean
 from scrubbing.record import load_record, restore, save_record
 from scrubbing.sample_size import plan_samples
 from scrubbing.score import Score
+from scrubbing.store import Store
 
 __all__ = [
     "Case",
@@ -31,6 +33,8 @@ __all__ = [
     "Score",
     "ScrubbingError",
     "ScrubbingWarning",
+    "Store",
+    "StoreError",
     "bins",
     "compare",
     "explanation_accuracy",

@@ -26,6 +26,10 @@ class DataError(ScrubbingError):
     """Data, or a value computed from data, that cannot be used."""
 
 
+class StoreError(DataError):
+    """A store of scores that cannot be opened, read or written."""
+
+
 class ModelError(ScrubbingError):
     """Weights or a configuration that cannot be used."""
 

@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -30,6 +30,29 @@ SMALL = 2**26  # bytes: chunks need not be smaller
 
 
 @dataclass(frozen=True)
+class Chunk:
+    """The losses of the draws from `start` to `stop`, one tensor per root, and how many draws the next chunk has."""
+
+    start: int
+    stop: int
+    next_size: int
+    losses: list[Tensor]
+
+
+@runtime_checkable
+class Journal(Protocol):
+    """Keeps the chunks of a run, so that the run can go on from them after it was killed."""
+
+    def find(self, start: int) -> Chunk | None:
+        """The chunk that starts here, if it was kept."""
+        ...
+
+    def keep(self, chunk: Chunk) -> None:
+        """A chunk is finished."""
+        ...
+
+
+@dataclass(frozen=True)
 class Evaluator:
     """Values of expressions on the references of a sample."""
 
@@ -40,27 +63,44 @@ class Evaluator:
     _constants: dict[tuple[Expression, int], Any] = field(default_factory=dict, repr=False)
     _classes: dict[tuple[Feature, int], Classes | PositionClasses] = field(default_factory=dict, repr=False)
 
-    def losses(self, roots: Sequence[Expression], progress: Callable[[int], None] = lambda done: None) -> list[Tensor]:
+    def losses(
+        self,
+        roots: Sequence[Expression],
+        progress: Callable[[int], None] = lambda done: None,
+        journal: Journal | None = None,
+    ) -> list[Tensor]:
         """Each root's value, one number per draw: `[references * draws]`, on the CPU.
 
-        `progress` is told how many draws are done, chunk by chunk. Where a chunk does not fit into memory after all, it
-        is tried again at half the size.
+        `progress` is told how many draws are done, chunk by chunk. Chunks that `journal` has are not computed again;
+        it says where they end too, since rounding depends on what is computed together.
+
+        Where a chunk does not fit into memory after all, it is tried again at half the size.
         """
         pieces: list[list[Tensor]] = []
-        start, size = 0, self.chunk_size(roots)
+        start, size = 0, None
         while start < len(self.sample):
-            stop = min(start + size, len(self.sample))
-            try:
-                pieces.append([_one_loss_per_row(value, stop - start) for value in self.chunk(roots, start, stop)])
-            except Exception as error:
-                if not is_out_of_memory(error) or size == 1:
-                    raise
-                size = max(1, size // 2)
-                warnings.warn(f"out of memory; going on with {size} draws at a time", ScrubbingWarning, stacklevel=2)
-                continue
-            start = stop
-            progress(stop)
+            chunk = journal.find(start) if journal else None
+            if chunk is None:
+                chunk = self._finished(roots, start, size or self.chunk_size(roots))
+                if journal:
+                    journal.keep(chunk)
+            pieces.append(chunk.losses)
+            start, size = chunk.stop, chunk.next_size
+            progress(start)
         return [torch.cat(piece) for piece in zip(*pieces, strict=True)]
+
+    def _finished(self, roots: Sequence[Expression], start: int, size: int) -> Chunk:
+        stop = min(start + size, len(self.sample))
+        try:
+            losses = [_one_loss_per_row(value, stop - start) for value in self.chunk(roots, start, stop)]
+        except Exception as error:
+            if not is_out_of_memory(error) or size == 1:
+                raise
+        else:
+            return Chunk(start, stop, size, losses)
+        # Outside of the handler, which holds what was computed so far.
+        warnings.warn(f"out of memory; going on with {size // 2} draws at a time", ScrubbingWarning, stacklevel=3)
+        return self._finished(roots, start, size // 2)
 
     def chunk_size(self, roots: Sequence[Expression]) -> int:
         """How many draws at a time keep within the memory."""

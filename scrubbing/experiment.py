@@ -3,6 +3,8 @@
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
 from typing import Any, Unpack, overload
 
 import numpy as np
@@ -20,7 +22,11 @@ from scrubbing.policy import Unclaimed
 from scrubbing.preparation import Options, Prepared, Settings, prepare
 from scrubbing.progress import showing_progress
 from scrubbing.sampling.streams import Sample
-from scrubbing.score import Score, Stopping, make_score
+from scrubbing.score import Score, Stopping, make_score, recalled
+from scrubbing.sequential import no_journal
+from scrubbing.store import Store, as_store
+from scrubbing.store.identity import Described, describe
+from scrubbing.store.recording import Recording, recording
 from scrubbing.vacuity import vacuity
 
 
@@ -69,6 +75,7 @@ def scrub(
     check: bool = True,
     progress: bool | Callable[[int, int], None] | None = None,
     cap: Count = 100_000,
+    store: Store | Path | str | None = None,
 ) -> Score | list[Score] | dict[str, Score]:
     """Causal scrubbing: resample everything that a hypothesis calls unimportant, and report the loss that survives.
 
@@ -94,7 +101,9 @@ def scrub(
     that fraction; the intervals are then those of a confidence sequence, valid however often one looks.
     `check` compares G with the graph that it was rewritten from. `progress` is True, False, None (where a terminal
     shows it) or a function of (done, total). `cap` bounds the number of streams of donors. `memory` ("2GiB") bounds
-    what values may take together, besides the data and the model.
+    what values may take together, besides the data and the model. `store` is a file (or a `Store`) in which every
+    score is recorded: an interrupted run goes on from its finished chunks, and one that is recorded already is answered
+    from there, bit for bit (`score.recalled` says so).
 
     Raises `ScrubbingError` for whatever is wrong with the hypotheses or the data.
     """
@@ -114,18 +123,18 @@ def scrub(
         cap=cap,
     )
     prepared = prepare(hypotheses, data, baseline, options)
-    if check:
-        check_networks(
-            [job.hypothesis.G for job in prepared.jobs], prepared.evaluator.columns, prepared.sample.references
-        )
     _warn_of_idle_claims(prepared)
-    outcomes, sample, rule = _outcomes(prepared, progress)
-    scores = [
-        _score(name, job, outcome, sample, prepared.settings, rule)
-        for name, job, outcome in zip(prepared.named, prepared.jobs, outcomes, strict=True)
-    ]
-    if rule and not rule.reached:
-        warnings.warn(rule.not_reached, ScrubbingWarning, stacklevel=2)
+    with recording(as_store(store), partial(_described, prepared)) as record:
+        recorded = record.answer() if record else None
+        if recorded is not None:
+            scores = [
+                recalled(score, name, _donors(job, prepared.sample, exact=exact))
+                for score, name, job in zip(recorded, prepared.named, prepared.jobs, strict=True)
+            ]
+        else:
+            scores = _computed(prepared, record, check=check, progress=progress)
+            if record:
+                record.keep(scores)
     if isinstance(hypotheses, Hypothesis):
         return scores[0]
     return dict(zip(prepared.named, scores, strict=True)) if isinstance(hypotheses, Mapping) else scores
@@ -147,8 +156,34 @@ def explain(
     return cost(prepared.evaluator, outputs.roots, len(prepared.jobs))
 
 
+def _described(prepared: Prepared) -> Described:
+    return describe(
+        list(prepared.named.values()),
+        [job.baseline for job in prepared.jobs],
+        prepared.data,
+        policy=prepared.planner.policy,
+        sample=prepared.sample,
+        settings={**prepared.settings, "memory": prepared.evaluator.memory},
+    )
+
+
+def _computed(
+    prepared: Prepared, record: Recording | None, *, check: bool, progress: bool | Callable[[int, int], None] | None
+) -> list[Score]:
+    if check:
+        graphs = [job.hypothesis.G for job in prepared.jobs]
+        check_networks(graphs, prepared.evaluator.columns, prepared.sample.references)
+    outcomes, sample, rule = _outcomes(prepared, record, progress)
+    if rule and not rule.reached:
+        warnings.warn(rule.not_reached, ScrubbingWarning, stacklevel=3)
+    return [
+        _score(name, job, outcome, sample, prepared.settings, rule)
+        for name, job, outcome in zip(prepared.named, prepared.jobs, outcomes, strict=True)
+    ]
+
+
 def _outcomes(
-    prepared: Prepared, progress: bool | Callable[[int, int], None] | None
+    prepared: Prepared, record: Recording | None, progress: bool | Callable[[int, int], None] | None
 ) -> tuple[list[Outcome], Sample, Stopping | None]:
     """What the jobs came to, on which references, and why it stopped there."""
     jobs, planner, evaluator, exact = prepared.jobs, prepared.planner, prepared.evaluator, prepared.exact
@@ -158,9 +193,10 @@ def _outcomes(
             average = last_estimate if exact == "last" else exact_estimate
             return exact_outcomes(jobs, planner, evaluator, advance, average=average), prepared.sample, None
         outputs = Outputs.of(jobs, planner, total)
+        journals = partial(record.journal, len(outputs.roots)) if record else no_journal
         if prepared.rule:
-            return outcomes_until(prepared.rule, outputs, evaluator, advance)
-        return sampled_outcomes(outputs, evaluator, advance), prepared.sample, None
+            return outcomes_until(prepared.rule, outputs, evaluator, advance, journals)
+        return sampled_outcomes(outputs, evaluator, advance, journals), prepared.sample, None
 
 
 def _warn_of_idle_claims(prepared: Prepared) -> None:
@@ -171,6 +207,11 @@ def _warn_of_idle_claims(prepared: Prepared) -> None:
                 ScrubbingWarning,
                 stacklevel=3,
             )
+
+
+def _donors(job: Job, sample: Sample, *, exact: bool | str) -> dict[str, np.ndarray]:
+    """The row that stood in at every node, where there is one."""
+    return {} if exact else {path: sample.rows(stream) for path, stream in job.scrubbed.streams.items()}
 
 
 def _score(
@@ -192,7 +233,7 @@ def _score(
         seed=sample.seed,
         settings=dict(settings),
         vacuity=vacuity(job.scrubbed, sample),
-        donors={} if settings["exact"] else {path: sample.rows(s) for path, s in job.scrubbed.streams.items()},
+        donors=_donors(job, sample, exact=settings["exact"]),
         kl=outcome.kl,
         baseline_kl=outcome.baseline_kl,
         agreement=outcome.agreement,

@@ -16,7 +16,7 @@ from scrubbing.plan import Planner, Scrubbed
 from scrubbing.progress import Advance
 from scrubbing.sampling.streams import References, Sample
 from scrubbing.score import Estimate, Stopping, by_draw, sampled_estimate
-from scrubbing.sequential import Ratio, losses_until
+from scrubbing.sequential import Journals, Ratio, losses_until, no_journal
 
 PerReference = Float[np.ndarray, " reference"]
 
@@ -111,13 +111,16 @@ class Outputs:
         return self.compared[job.original].get(root)
 
 
-def sampled_outcomes(outputs: Outputs, evaluator: Evaluator, advance: Advance) -> list[Outcome]:
+def sampled_outcomes(
+    outputs: Outputs, evaluator: Evaluator, advance: Advance, journals: Journals = no_journal
+) -> list[Outcome]:
     """Losses by sampled donors, of all jobs in one pass over the references."""
-    return list(outputs.outcomes(evaluator.losses(outputs.roots, advance), evaluator.sample.draws))
+    values = evaluator.losses(outputs.roots, advance, journals(len(evaluator.sample)))
+    return list(outputs.outcomes(values, evaluator.sample.draws))
 
 
 def outcomes_until(
-    rule: Stopping, outputs: Outputs, evaluator: Evaluator, advance: Advance
+    rule: Stopping, outputs: Outputs, evaluator: Evaluator, advance: Advance, journals: Journals = no_journal
 ) -> tuple[list[Outcome], Sample, Stopping]:
     """Losses by sampled donors, of all jobs, on references drawn until their intervals are narrow enough."""
     draws = evaluator.sample.draws
@@ -127,7 +130,7 @@ def outcomes_until(
             baseline = outcome.baseline.loss
             yield baseline - outcome.scrubbed.loss, baseline - outcome.original
 
-    values, sample, stopped = losses_until(rule, outputs.roots, evaluator, ratios, advance)
+    values, sample, stopped = losses_until(rule, outputs.roots, evaluator, ratios, advance, journals)
     return list(outputs.outcomes(values, draws)), sample, stopped
 
 

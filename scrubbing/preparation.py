@@ -17,7 +17,7 @@ from scrubbing.arguments import (
     number_drawn,
 )
 from scrubbing.correspondence import Hypothesis
-from scrubbing.dataset import Data, as_columns, at_least_one, whole_number
+from scrubbing.dataset import Columns, Data, as_columns, at_least_one, whole_number
 from scrubbing.errors import HypothesisError
 from scrubbing.evaluate import Evaluator
 from scrubbing.exact import refuse_too_many_rows
@@ -47,6 +47,7 @@ class Settings(TypedDict, total=False):
     check: bool
     progress: bool | Callable[[int, int], None] | None
     cap: Count
+    store: Any
 
 
 @dataclass(frozen=True)
@@ -67,6 +68,7 @@ class Options:
     check: bool = True
     progress: bool | Callable[[int, int], None] | None = None
     cap: Count = 100_000
+    store: Any = None
 
 
 @dataclass(frozen=True)
@@ -74,6 +76,7 @@ class Prepared:
     """A run that can begin."""
 
     named: Mapping[Any, Hypothesis]
+    data: Columns  # without the rows that are made
     jobs: Sequence[Job]
     planner: Planner
     evaluator: Evaluator
@@ -109,7 +112,7 @@ def prepare(
     seed = whole_number("seed", options.seed)
     chosen = choose_references(rule.most if rule else references, dataset_rows, seed)
     sample = Sample(chosen, dataset_rows, seed=seed, draws=draws, exclude_self=options.exclude_self)
-    evaluator = Evaluator(columns, sample, memory_in_bytes(options.memory))
+    evaluator = Evaluator(dict(columns), sample, memory_in_bytes(options.memory))
     planner = Planner(policy, evaluator)
     check_names(named, policy, columns, baseline)
     settings = {
@@ -123,7 +126,7 @@ def prepare(
         "until": options.until,
     }
     jobs = [Job.of(planner, h, baseline_of(h, baseline)) for h in named.values()]
-    return Prepared(named, jobs, planner, evaluator, settings, options.exact, rule)
+    return Prepared(named, columns, jobs, planner, evaluator, settings, options.exact, rule)
 
 
 def _policy(options: Options, dataset_rows: int) -> Policy:

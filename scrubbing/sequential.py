@@ -12,7 +12,7 @@ from torch import Tensor
 
 from scrubbing.dataset import at_least_one
 from scrubbing.errors import DataError
-from scrubbing.evaluate import Evaluator
+from scrubbing.evaluate import Evaluator, Journal
 from scrubbing.expressions import Expression
 from scrubbing.progress import Advance
 from scrubbing.sampling.streams import Sample
@@ -22,6 +22,13 @@ from scrubbing.statistics import fieller_sequence
 FIRST_LOOK = 128  # references; an asymptotic sequence must not be looked at much earlier
 GROWTH = 1.1, 2.0  # the least and the most by which the references grow from one look to the next
 LEAST_CAP = 20_000
+
+Journals = Callable[[int], Journal | None]  # of so many draws
+
+
+def no_journal(draws: int) -> None:
+    """Chunks are not kept."""
+
 
 Ratio = tuple[Float[np.ndarray, " reference"], Float[np.ndarray, " reference"]]
 
@@ -54,6 +61,7 @@ def losses_until(
     evaluator: Evaluator,
     ratios: Callable[[list[Tensor]], Iterable[Ratio]],
     advance: Advance,
+    journals: Journals = no_journal,
 ) -> tuple[list[Tensor], Sample, Stopping]:
     """The losses of each root on as many of the sample's references as it takes, those references, and how it stopped.
 
@@ -64,7 +72,8 @@ def losses_until(
     target = min(FIRST_LOOK, rule.most)
     while True:
         part = replace(evaluator, sample=sample.part(done, target))
-        more = part.losses(roots, lambda draws, before=done * sample.draws: advance(before + draws))
+        before = done * sample.draws
+        more = part.losses(roots, lambda draws, before=before: advance(before + draws), journals(len(part.sample)))
         losses = more if done == 0 else [torch.cat(pair) for pair in zip(losses, more, strict=True)]
         done = target
         widest = max((_half_width(*ratio, rule) for ratio in ratios(losses)), default=math.inf)

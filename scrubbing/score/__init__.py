@@ -4,6 +4,7 @@ from scrubbing.score.cancellation import Cancellation
 from scrubbing.score.losses import Estimate, Losses, Reading, by_draw, sampled_estimate
 from scrubbing.score.making import make_score
 from scrubbing.score.pairing import paired_advantage, same_baseline
+from scrubbing.score.recalling import Recalled, recalled
 from scrubbing.score.score import Score, percentage
 from scrubbing.score.stopping import Stopping, fraction_interval
 from scrubbing.score.verdicts import AtLeast, Equality
@@ -15,6 +16,7 @@ __all__ = [
     "Estimate",
     "Losses",
     "Reading",
+    "Recalled",
     "Score",
     "Stopping",
     "by_draw",
@@ -22,6 +24,7 @@ __all__ = [
     "make_score",
     "paired_advantage",
     "percentage",
+    "recalled",
     "same_baseline",
     "sampled_estimate",
 ]

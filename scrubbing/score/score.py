@@ -12,6 +12,7 @@ from scrubbing.score.breakdown import quantiles, strata, tail_mean, worst
 from scrubbing.score.cancellation import Cancellation, cancellation
 from scrubbing.score.losses import Losses, Reading
 from scrubbing.score.pairing import paired_advantage, same_baseline
+from scrubbing.score.recalling import Recalled
 from scrubbing.score.stopping import Stopping, fraction_interval
 from scrubbing.score.verdicts import AtLeast, Equality, interval_in_words, percent
 from scrubbing.statistics import best_draws, bootstrapped_ratio, significantly_positive
@@ -56,8 +57,14 @@ class Score(BaseModel):
     stopping: Stopping | None = Field(default=None, repr=False)
     precision: float = Field(default=float(np.finfo(np.float64).eps), repr=False)
     _donors: dict[str, Int[np.ndarray, "draw *position"]] = PrivateAttr(default_factory=dict)
+    _recalled: Recalled | None = PrivateAttr(default=None)
 
     # -- what was measured
+
+    @property
+    def recalled(self) -> Recalled | None:
+        """Where the score was found, if an identical run was in the store; None for one that was computed."""
+        return self._recalled
 
     @property
     def losses(self) -> "pd.DataFrame":
@@ -211,6 +218,7 @@ class Score(BaseModel):
             self.why_cancelled,
             self.why_too_good,
             None if self.stopping is None else self.stopping.in_words(self.interval),
+            None if self.recalled is None else f"recorded {self.recalled.time:%Y-%m-%d %H:%M} UTC",
         )
         return "   ".join(parts + [f"({remark})" for remark in remarks if remark])
 

@@ -1,6 +1,5 @@
-"""The command line: `scrubbing score induction`."""
+"""`scrubbing score`."""
 
-import sys
 from collections.abc import Callable
 from enum import StrEnum
 from importlib.metadata import entry_points
@@ -10,18 +9,13 @@ from typing import Annotated, Any
 import torch
 import typer
 from rich.console import Console
+from rich.text import Text
 
-from scrubbing.errors import DataError, HypothesisError, ScrubbingError, nearest
+from scrubbing.cli.places import VARIABLE, StoreOption, store_to_write
+from scrubbing.errors import DataError, HypothesisError, nearest
 from scrubbing.results import check_writable, ladder_table, results, write_json
 from scrubbing.sampling.streams import draw_references
-
-app = typer.Typer(
-    help="How much of what a network does does an explanation account for?",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    rich_markup_mode="markdown",
-)
+from scrubbing.score import Recalled
 
 
 class Precision(StrEnum):
@@ -31,12 +25,6 @@ class Precision(StrEnum):
     float64 = "float64"
 
 
-@app.callback()
-def _commands() -> None:
-    """How much of what a network does does an explanation account for?"""
-
-
-@app.command()
 def score(
     suite: Annotated[str, typer.Argument(help="Which experiments: a module of hypotheses, for example `induction`.")],
     model: Annotated[
@@ -57,12 +45,20 @@ def score(
     dtype: Annotated[Precision, typer.Option(help="Floating-point type.")] = Precision.float32,
     device: Annotated[str, typer.Option(help="Where to compute: cpu, cuda, cuda:1, mps.")] = "cpu",
     json: Annotated[Path | None, typer.Option(help="Write the results to this file as well.")] = None,
+    store: StoreOption = None,
+    no_store: Annotated[bool, typer.Option("--no-store", help=f"Record nothing (also: {VARIABLE}=off).")] = False,
+    recompute: Annotated[
+        bool, typer.Option("--recompute", help="Compute again what the store has, and record it again.")
+    ] = False,
 ) -> None:
     """Score a suite of hypotheses and print the fraction of the loss that each recovers.
 
     Without options: the project's own model, every hypothesis, every row. Two hypotheses on a hundred rows:
 
         scrubbing score induction --only naive --only "refined 1" --references 100
+
+    Every score is recorded (`scrubbing history` lists them): a run that was interrupted goes on where it was when it
+    is given again, and one that is recorded already is answered at once, bit for bit.
     """
     if json is not None:
         check_writable(json)
@@ -70,11 +66,27 @@ def score(
     chosen = _suite(suite)(model, data, dtype=getattr(torch, dtype.value), device=device).only(only or [])
     settings: dict[str, Any] = {"seed": seed}
     if references is not None:
-        settings["references"] = draw_references(chosen.cases[0].settings["references"], references, seed)
-    scores = chosen.score(**settings)
-    Console().print(ladder_table(chosen, scores))
+        rows = chosen.cases[0].settings.get("references")
+        settings["references"] = references if rows is None else draw_references(rows, references, seed)
+    record = store_to_write(store, off=no_store, recompute=recompute, suite=suite)
+    scores = chosen.score(**settings, store=record)
+    console = Console()
+    console.print(ladder_table(chosen, scores))
+    recalled = next(iter(scores.values())).recalled
+    if recalled:
+        console.print(_recalled(recalled))
     if json is not None:
-        write_json(results(chosen, scores, {"dtype": dtype.value, "device": device}), json)
+        about = {
+            "dtype": dtype.value,
+            "device": device,
+            **({"recorded": recalled.time.isoformat()} if recalled else {}),
+        }
+        write_json(results(chosen, scores, about), json)
+
+
+def _recalled(recalled: Recalled) -> Text:
+    when = f"{recalled.time.astimezone():%Y-%m-%d %H:%M}"
+    return Text(f"recorded {when}, and not computed again (--recompute would)", "yellow")
 
 
 def _suite(name: str) -> Callable[..., Any]:
@@ -92,32 +104,3 @@ def _check_device(device: str) -> None:
     except (RuntimeError, AssertionError) as error:
         reason = str(error).splitlines()[0]
         raise DataError(f"the device {device!r} cannot be used here ({reason}); try --device cpu") from None
-
-
-def main() -> None:
-    """The console script."""
-    run_command(app)
-
-
-def run_command(command: typer.Typer) -> None:
-    """Run a command line: a mistake is one line on standard error and exit status 2, never a traceback."""
-    try:
-        command(standalone_mode=False)
-    except typer.Exit as stop:
-        sys.exit(stop.exit_code)
-    except ScrubbingError as error:
-        _fail(str(error))
-    except KeyboardInterrupt:
-        _fail("interrupted", status=130)
-    except Exception as error:
-        # What typer raises for a wrong option belongs to its private copy of click, and is known by this method.
-        format_message = getattr(error, "format_message", None)
-        if format_message is None:
-            raise
-        _fail(format_message())
-
-
-def _fail(message: str, *, status: int = 2) -> None:
-    if message:  # none where click has printed the help instead
-        print(f"scrubbing: {' '.join(message.split())}", file=sys.stderr)
-    sys.exit(status)

@@ -1,0 +1,163 @@
+"""What makes two runs the same: everything that the bits of a result depend on, as content hashes."""
+
+import functools
+import platform
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from hashlib import blake2b
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+import torch
+from pydantic import BaseModel, ConfigDict
+from torch import Tensor
+
+from scrubbing.correspondence import Hypothesis
+from scrubbing.dataset import Columns
+from scrubbing.fingerprint import digest
+from scrubbing.graph import Graph, Node
+from scrubbing.policy import Policy
+from scrubbing.record.parts import DataRecord, HypothesisRecord, NodeRecord
+from scrubbing.sampling.streams import Sample
+from scrubbing.store.reach import PACKAGE, reach
+
+
+class Identity(BaseModel):
+    """What a run's result depends on, as it stands in the store; `key` is the hash of all of it.
+
+    `models`, `hypotheses` and `baselines` are content hashes, one for each hypothesis; `code` is that of everything
+    that their functions reach; `environment` has versions, devices and what else shapes the bits.
+    `unseen` names what no hash can be made of: a run with any cannot be told from another.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    models: tuple[str, ...]
+    hypotheses: tuple[str, ...]
+    baselines: tuple[str, ...]
+    data: str
+    settings: str
+    references: str
+    draws: int
+    seed: int
+    code: str
+    environment: dict[str, str]
+    unseen: tuple[str, ...] = ()
+
+    @property
+    def key(self) -> str:
+        """The content hash of the run."""
+        return content_hash(self.model_dump_json())
+
+
+@dataclass(frozen=True)
+class Described:
+    """A run's identity, and the records that its hashes are of."""
+
+    identity: Identity
+    hypotheses: Mapping[str, str]  # JSON by content hash
+    data: DataRecord
+
+
+def describe(
+    hypotheses: Sequence[Hypothesis],
+    baselines: Sequence[Hypothesis],
+    columns: Columns,
+    *,
+    policy: Policy,
+    sample: Sample,
+    settings: Mapping[str, Any],
+) -> Described:
+    """The identity of a call of `scrub`. `settings` are all that is said of it in its scores."""
+    known: dict[Node, NodeRecord] = {}  # hypotheses that are scored together share most nodes
+    records = {id(h): _record(h, known) for h in (*hypotheses, *baselines)}
+    hashes = {key: content_hash(record) for key, record in records.items()}
+    models = {graph: _model(graph, known) for graph in {h.G.origin: None for h in hypotheses}}
+    graphs = dict.fromkeys(graph for h in (*hypotheses, *baselines) for graph in (h.G.origin, h.G, h.I))
+    reached = reach([*(g[n].fn for g in graphs for n in g.order), policy.unclaimed, dict(policy.donors)])
+    devices = {str(c.device) for c in columns.values() if isinstance(c, Tensor)} | reached.devices
+    data = DataRecord.of(columns)
+    identity = Identity(
+        models=tuple(models[h.G.origin] for h in hypotheses),
+        hypotheses=tuple(hashes[id(h)] for h in hypotheses),
+        baselines=tuple(hashes[id(h)] for h in baselines),
+        data=data.digest,
+        settings=digest([dict(settings), policy.others, sorted(map(sorted, policy.together))]),
+        references=digest(sample.references),
+        draws=sample.draws,
+        seed=sample.seed,
+        code=reached.digest,
+        environment=environment(devices, reached.packages),
+        unseen=tuple(sorted(set(reached.unseen))),
+    )
+    return Described(identity, {hashes[key]: record for key, record in records.items()}, data)
+
+
+def model_hash(graph: Graph) -> str:
+    """The content hash of a network, however it was rewritten since: of its weights, or of its functions without."""
+    return _model(graph.origin, {})
+
+
+def hypothesis_hash(h: Hypothesis) -> str:
+    """The content hash of a hypothesis."""
+    return content_hash(_record(h, {}))
+
+
+def content_hash(content: str | bytes) -> str:
+    """The hash by which the store knows a text or an array."""
+    return blake2b(content.encode() if isinstance(content, str) else content, digest_size=16).hexdigest()
+
+
+def environment(devices: set[str], packages: set[str]) -> dict[str, str]:
+    """What else shapes the bits of a result: versions, devices, threads, and how torch multiplies."""
+    versioned = {"torch", "numpy"} | packages - {"scrubbing"} - sys.stdlib_module_names
+    return {
+        "python": platform.python_version(),
+        "machine": f"{platform.system()} {platform.machine()} {torch.backends.cpu.get_cpu_capability()}",
+        "devices": ", ".join(sorted(map(_device, devices))),
+        "threads": str(torch.get_num_threads()),
+        "arithmetic": f"{torch.get_float32_matmul_precision()} {torch.are_deterministic_algorithms_enabled()}",
+        "scrubbing": _own_version(),
+        **{name: _version(name) for name in sorted(versioned)},
+    }
+
+
+def _record(h: Hypothesis, known: dict[Node, NodeRecord]) -> str:
+    nodes = {which: {n: _node(graph[n], known) for n in graph.order} for which, graph in (("G", h.G), ("I", h.I))}
+    return HypothesisRecord(**nodes, c=dict(h.c), columns=h.columns, scramble=h.scramble).model_dump_json()
+
+
+def _node(node: Node, known: dict[Node, NodeRecord]) -> NodeRecord:
+    if node not in known:
+        known[node] = NodeRecord.of(node)
+    return known[node]
+
+
+def _model(origin: Graph, known: dict[Node, NodeRecord]) -> str:
+    weights = reach(origin[name].fn for name in origin.order).tensors
+    return digest(sorted(weights) or [(n, _node(origin[n], known).model_dump_json()) for n in origin.order])
+
+
+def _device(name: str) -> str:
+    return f"{name} ({torch.cuda.get_device_name(name)})" if name.startswith("cuda") else name
+
+
+def _version(package: str) -> str:
+    """The version of a package that is loaded; nothing for one of Python's own."""
+    return str(getattr(sys.modules.get(package), "__version__", "")) or _installed_version(package)
+
+
+@functools.cache
+def _installed_version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return ""
+
+
+@functools.cache
+def _own_version() -> str:
+    """This package's version, and a hash of its sources, which change between versions."""
+    sources = b"".join(file.read_bytes() for file in sorted(PACKAGE.rglob("*.py")))
+    return f"{_installed_version('scrubbing')} ({content_hash(sources)})"

@@ -1,0 +1,144 @@
+"""Reading from a store: what was tried, and the scores. Nothing that stands in it is run or imported."""
+
+import json
+import sqlite3
+from datetime import datetime
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from scrubbing.errors import StoreError
+from scrubbing.record import Record
+from scrubbing.record.parts import DataRecord, HypothesisRecord
+from scrubbing.score import Score
+from scrubbing.store.identity import content_hash
+from scrubbing.store.packing import Array, unpack, unpack_record
+
+
+class Entry(BaseModel):
+    """One recorded score in short: a line of the history. Hashes are of content; `time` is in UTC."""
+
+    model_config = ConfigDict(frozen=True)
+
+    id: int
+    run: int
+    time: datetime
+    seconds: float
+    suite: str | None
+    name: str | None
+    model: str
+    data: str
+    hypothesis: str
+    recovered: float | None
+    interval: tuple[float, float] | None
+    original: float
+    baseline: float
+    scrubbed: float
+    references: int
+    draws: int
+    seed: int
+    settings: dict[str, Any]
+
+
+STARTS = "substr({column}, 1, length(?)) = ?"  # not LIKE, in which some characters mean others
+FILTERS = {
+    "suite": ("suite = ?", 1),
+    "name": ("(name = ? OR " + STARTS.format(column="name || '/'") + ")", 3),
+    "model": (STARTS.format(column="model"), 2),
+    "data": (STARTS.format(column="data"), 2),
+    "run": ("run = ?", 1),
+}
+
+
+def read_entries(connection: sqlite3.Connection, *, last: int | None = None, **wanted: str | int | None) -> list[Entry]:
+    """Scores from the oldest to the newest, `last` at most.
+
+    `wanted` filters by suite, name (of a rung, or whole), run, and model and data by how their hashes begin.
+    """
+    conditions, values = ["TRUE"], []
+    for name, value in wanted.items():
+        if value is not None:
+            condition, times = FILTERS[name]
+            conditions.append(condition)
+            values += [value] * times if name != "name" else [value, f"{value}/", f"{value}/"]
+    rows = connection.execute(
+        "SELECT scores.id, run, time, seconds, suite, name, model, data, hypothesis, score FROM scores"
+        f" JOIN runs ON runs.id = run WHERE {' AND '.join(conditions)} ORDER BY scores.id DESC LIMIT ?",
+        (*values, -1 if last is None else last),
+    )
+    return [_entry(*row) for row in rows][::-1]
+
+
+def _entry(*row: Any) -> Entry:
+    names = ("id", "run", "time", "seconds", "suite", "name", "model", "data", "hypothesis")
+    columns = dict(zip(names, row[:-1], strict=True))
+    try:
+        return Entry(**{**json.loads(row[-1]), **columns})
+    except (ValidationError, ValueError, TypeError):
+        raise StoreError(f"score {columns['id']} is damaged; the others can be read with another --last") from None
+
+
+def read_score(connection: sqlite3.Connection, id: int) -> Score:
+    """A score, with the losses of its references.
+
+    Raises `StoreError` where there is none, it is damaged, or another version of this package recorded it.
+    """
+    row: tuple[str, str, str] | None = connection.execute(
+        "SELECT score, losses, digest FROM scores WHERE id = ?", (id,)
+    ).fetchone()
+    if row is None:
+        (largest,) = connection.execute("SELECT max(id) FROM scores").fetchone()
+        there = f"the last is {largest}" if largest else "there are none yet"
+        raise StoreError(f"there is no score {id}; {there} (see `scrubbing history`)")
+    try:
+        return unpack(*row, lambda digest: _array(connection, digest))
+    except StoreError as error:
+        raise StoreError(f"score {id} cannot be read: {error}") from None
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise StoreError(f"score {id} is damaged ({error})") from None
+
+
+def _array(connection: sqlite3.Connection, digest: str) -> Array:
+    row = connection.execute("SELECT type, content FROM arrays WHERE digest = ?", (digest,)).fetchone()
+    if row is None:
+        raise StoreError("its losses are missing")
+    return Array(*row)
+
+
+def read_run(connection: sqlite3.Connection, key: str) -> list[tuple[Entry, Score]] | None:
+    """The scores of the last run with this key, in order; None if there is none."""
+    (run,) = connection.execute("SELECT max(id) FROM runs WHERE key = ?", (key,)).fetchone()
+    if run is None:
+        return None
+    return [(entry, read_score(connection, entry.id)) for entry in read_entries(connection, run=run)]
+
+
+def read_record(connection: sqlite3.Connection, id: int) -> Record:
+    """The hypothesis, data's fingerprint, settings and score, as `load_record` gives and `restore` takes them."""
+    score = read_score(connection, id)
+    hypothesis, described, data = connection.execute(
+        "SELECT hypotheses.digest, hypotheses.record, datasets.record FROM scores"
+        " JOIN hypotheses ON hypotheses.digest = hypothesis JOIN runs ON runs.id = run"
+        " JOIN datasets ON datasets.digest = data WHERE scores.id = ?",
+        (id,),
+    ).fetchone()
+    try:
+        text = unpack_record(described)
+        if content_hash(text) != hypothesis:
+            raise StoreError("its hypothesis is not what was written")
+        return Record(
+            hypothesis=HypothesisRecord.model_validate_json(text),
+            data=DataRecord.model_validate_json(data),
+            settings=score.settings,
+            score=score,
+        )
+    except (StoreError, ValidationError) as error:
+        raise StoreError(f"score {id} cannot be read: {error}") from None
+
+
+def count_hypotheses(connection: sqlite3.Connection, model: str, data: str) -> int:
+    """How many different hypotheses were scored on a model and a dataset, by content."""
+    return connection.execute(
+        "SELECT count(DISTINCT hypothesis) FROM scores JOIN runs ON runs.id = run WHERE model = ? AND data = ?",
+        (model, data),
+    ).fetchone()[0]

@@ -1,0 +1,100 @@
+"""What `scrub` does with a store: look for the answer, keep chunks meanwhile, record the scores."""
+
+import sqlite3
+import time
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
+
+from scrubbing.errors import ScrubbingWarning, StoreError
+from scrubbing.score import Recalled, Score
+from scrubbing.store.identity import Described
+from scrubbing.store.journal import StoredJournal
+from scrubbing.store.reading import read_run
+from scrubbing.store.schema import opened, telling
+from scrubbing.store.store import Store
+from scrubbing.store.writing import write_run
+
+
+@dataclass
+class Recording:
+    """One call of `scrub`, as its store sees it."""
+
+    store: Store
+    connection: sqlite3.Connection
+    described: Described
+    _journals: list[StoredJournal] = field(default_factory=list)
+    _started: float = field(default_factory=time.monotonic)
+
+    def answer(self) -> list[Score] | None:
+        """The scores of this very run, if they are recorded; None where they have to be computed."""
+        if not self._may_reuse():
+            return None
+        identity = self.described.identity
+        try:
+            with telling(self.store.file):
+                found = read_run(self.connection, identity.key)
+        except StoreError as error:
+            if error.__cause__ is not None:  # the file itself, not one score in it
+                raise
+            warnings.warn(f"computed anew: {error}", ScrubbingWarning, stacklevel=3)
+            return None
+        if found is None or len(found) != len(identity.hypotheses):
+            return None
+        for entry, score in found:
+            score._recalled = Recalled(str(self.store.file), entry.id, entry.time)
+        return [score for _, score in found]
+
+    def journal(self, roots: int, draws: int) -> StoredJournal | None:
+        """Where the chunks of the next pass over the references are kept; None where they would not be told apart."""
+        if not self._may_reuse():
+            return None
+        key, number = self.described.identity.key, len(self._journals)
+        self._journals.append(StoredJournal(self.store.file, self.connection, key, number, roots, draws))
+        return self._journals[-1]
+
+    def keep(self, scores: Sequence[Score]) -> None:
+        """Record the scores. Where that fails, it is said and nothing is thrown away."""
+        try:
+            with telling(self.store.file):
+                seconds = time.monotonic() - self._started
+                write_run(self.connection, self.described, scores, suite=self.store.suite, seconds=seconds)
+        except StoreError as error:
+            warnings.warn(f"the scores were not recorded: {error}", ScrubbingWarning, stacklevel=3)
+
+    def _may_reuse(self) -> bool:
+        return self.store.reuse and not self.described.identity.unseen
+
+
+@contextmanager
+def recording(store: Store | None, describe: Callable[[], Described]) -> Iterator[Recording | None]:
+    """Have a store at hand during a run, if there is one; if the run is interrupted, its finished chunks are kept.
+
+    Raises `StoreError` before the work for a store that cannot be opened.
+    """
+    if store is None:
+        yield None
+        return
+    with telling(store.file):
+        connection = opened(store.file, create=True)
+    with closing(connection):
+        record = Recording(store, connection, describe())
+        _warn_of_unseen(record)
+        try:
+            yield record
+        except BaseException:
+            for journal in record._journals:
+                journal.write()
+            raise
+
+
+def _warn_of_unseen(record: Recording) -> None:
+    unseen = record.described.identity.unseen
+    if unseen and record.store.reuse:
+        warnings.warn(
+            f"the run is recorded, but cannot be resumed or answered from the store: the content of "
+            f"{', '.join(unseen)}, which a function uses, cannot be hashed (Store(path, reuse=False) says nothing)",
+            ScrubbingWarning,
+            stacklevel=5,
+        )

@@ -1,0 +1,160 @@
+"""The store's file: what is in it, and how it is opened (SQLite with a write-ahead log).
+
+| table | a row for each |
+|---|---|
+| `runs` | finished call of `scrub`: its key, when, on which data, and all that its result depends on as JSON |
+| `scores` | hypothesis of a run: the score as JSON, without its losses by reference |
+| `arrays` | distinct column of losses by reference, by content |
+| `hypotheses`, `datasets` | distinct hypothesis or dataset, by content, as a record has them |
+| `chunks` | finished chunk of a run that is not finished |
+"""
+
+import sqlite3
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+from scrubbing.errors import StoreError
+
+APPLICATION = 0x53435242  # "SCRB": how SQLite files say whose they are
+VERSION = 1
+PATIENCE = 30.0  # seconds for which another process may hold the file
+
+TABLES = """
+CREATE TABLE datasets (digest TEXT PRIMARY KEY, record TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE hypotheses (digest TEXT PRIMARY KEY, record BLOB NOT NULL);
+CREATE TABLE arrays (digest TEXT PRIMARY KEY, type TEXT NOT NULL, content BLOB NOT NULL);
+CREATE TABLE runs (
+    id INTEGER PRIMARY KEY, key TEXT NOT NULL, time TEXT NOT NULL, seconds REAL NOT NULL, suite TEXT,
+    data TEXT NOT NULL REFERENCES datasets, identity TEXT NOT NULL
+);
+CREATE TABLE scores (
+    id INTEGER PRIMARY KEY, run INTEGER NOT NULL REFERENCES runs, place INTEGER NOT NULL, name TEXT,
+    model TEXT NOT NULL, hypothesis TEXT NOT NULL REFERENCES hypotheses,
+    score TEXT NOT NULL, losses TEXT NOT NULL, digest TEXT NOT NULL
+);
+CREATE TABLE chunks (
+    key TEXT NOT NULL, pass INTEGER NOT NULL, start INTEGER NOT NULL, stop INTEGER NOT NULL,
+    next_size INTEGER NOT NULL, time TEXT NOT NULL, losses BLOB NOT NULL, digest TEXT NOT NULL,
+    PRIMARY KEY (key, pass, start)
+);
+CREATE INDEX runs_by_key ON runs (key);
+CREATE INDEX scores_by_run ON scores (run);
+CREATE INDEX scores_by_model ON scores (model, hypothesis);
+"""
+
+
+@contextmanager
+def connected(path: Path) -> Iterator[sqlite3.Connection]:
+    """A connection to a store that is there; where something goes wrong, a `StoreError` that says what to do."""
+    with telling(path), closing(opened(path, create=False)) as connection:
+        yield connection
+
+
+@contextmanager
+def transaction(connection: sqlite3.Connection) -> Iterator[None]:
+    """All of it is written, or nothing."""
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
+
+
+@contextmanager
+def telling(path: Path) -> Iterator[None]:
+    """What SQLite says in its own words is said in ours."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        raise StoreError(_in_words(path, error)) from error
+
+
+def opened(path: Path, *, create: bool) -> sqlite3.Connection:
+    """A connection to a store, which is made if there is none and `create` says so."""
+    if not create and not path.exists():
+        raise StoreError(f"there is no store {path}; scrub(..., store=FILE) or `scrubbing score` begins one")
+    if create:
+        _make_folder(path.absolute().parent, path)
+    connection = sqlite3.connect(path, timeout=PATIENCE, isolation_level=None)
+    try:
+        # A file that somebody else made may hold views and triggers: they may not call functions.
+        connection.execute("PRAGMA trusted_schema = OFF")
+        connection.execute("PRAGMA cell_size_check = ON")
+        connection.execute("PRAGMA foreign_keys = ON")
+        _check_owner(path, connection)
+        _use_write_ahead_log(connection)
+        connection.execute("PRAGMA synchronous = FULL")  # what is recorded survives a power cut as well
+        if not _version(connection):
+            _make_tables(connection)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _make_folder(folder: Path, path: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StoreError(f"the store {path} cannot be made: {error.strerror}; give another file") from None
+
+
+def _check_owner(path: Path, connection: sqlite3.Connection) -> None:
+    owner = connection.execute("PRAGMA application_id").fetchone()[0]
+    tables = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
+    if tables and owner != APPLICATION:
+        raise StoreError(f"{path} is an SQLite file, but no store of scores; give another file")
+    if _version(connection) > VERSION:
+        raise StoreError(f"the store {path} was made by a later version of scrubbing; update, or give another file")
+
+
+def _version(connection: sqlite3.Connection) -> int:
+    return connection.execute("PRAGMA user_version").fetchone()[0]
+
+
+def _use_write_ahead_log(connection: sqlite3.Connection) -> None:
+    """Readers and one writer at a time. While several processes make the file, SQLite may refuse without waiting."""
+    deadline = time.monotonic() + PATIENCE
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+                raise
+            time.sleep(0.01)
+        else:
+            return
+
+
+def _make_tables(connection: sqlite3.Connection) -> None:
+    with transaction(connection):
+        if _version(connection):  # another process was first
+            return
+        for statement in TABLES.split(";")[:-1]:
+            connection.execute(statement)
+        connection.execute(f"PRAGMA application_id = {APPLICATION}")
+        connection.execute(f"PRAGMA user_version = {VERSION}")
+
+
+def _in_words(path: Path, error: sqlite3.Error) -> str:
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+        return (
+            f"the store {path} is damaged ({error}); move it away, and the next run begins a new one "
+            f"(`sqlite3 {path.name} .recover` writes down what is left of it)"
+        )
+    if code in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR):
+        return (
+            f"the store {path} cannot be written ({error}): make room on the disk, or give another file; "
+            f"what was recorded before is still there"
+        )
+    if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+        return f"another process has held the store {path} for {PATIENCE:.0f} seconds; try again, or give another file"
+    if code in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM):
+        return f"the store {path} cannot be opened for writing ({error}); give a file in a folder that you may write to"
+    return f"the store {path} cannot be used ({error}); give another file"
