@@ -177,7 +177,7 @@ def test_paths_with_donors_of_their_own_are_refused_above_the_last():
     claims = Graph(a=lambda x: x % 2, p=reads("a"), q=reads("a"), loss=reads("p", "q", "y"))
     assert refusal(Hypothesis(graph, claims), DATA, exact="last") == (
         "exact=\"last\" samples one donor for 'a', but 2 paths that lead there draw donors of their own; give I a "
-        "node for each path (c={'a_2': 'a'}), or exact=False"
+        "node for each path, with one image in c, or exact=False"
     )
     apart = Graph(a=lambda x: x % 2, a_2=lambda x: x % 2, p=reads("a"), q=reads("a_2"), loss=reads("p", "q", "y"))
     h = Hypothesis(graph, apart, c={"a_2": "a"})

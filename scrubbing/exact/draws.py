@@ -76,15 +76,13 @@ class Above:
     sample: Sample
     streams: Mapping[str, Stream]
 
-    def rows(
-        self, name: str, end: tuple[str, ...], *, by_position: bool = False
-    ) -> Int[np.ndarray, "context *position"]:
-        """The donors of I's node `name`, or of what it leaves unclaimed, whose paths end like this."""
+    def rows(self, end: tuple[str, ...], *, by_position: bool = False) -> Int[np.ndarray, "context *position"]:
+        """The donors of a node of I, or of what it leaves unclaimed, whose paths end like this."""
         found = {stream for path, stream in self.streams.items() if tuple(path.split("/")[-len(end) :]) == end}
         if len(found) > 1:
             raise HypothesisError(
                 f'exact="last" samples one donor for {"/".join(end)!r}, but {len(found)} paths that lead there draw '
-                f"donors of their own; give I a node for each path (c={{'{name}_2': '{name}'}}), or exact=False"
+                f"donors of their own; give I a node for each path, with one image in c, or exact=False"
             )
         rows = self.sample.rows(found.pop())
         if rows.ndim > 1 and not by_position:
@@ -234,7 +232,7 @@ class Describer:
             return self.contexts.other
         if self.contexts.above is None or is_last:
             return self.data.everything
-        return self.contexts.above.rows(name, other_path((name,), p, self.h, self.policy))
+        return self.contexts.above.rows(other_path((name,), p, self.h, self.policy))
 
     def _sources(self, child: str, *, is_last: bool) -> list[tuple[int | None, Classes | Rows | None]]:
         """Where a child's donor comes from, by position if it is claimed so: classes, given rows, or neither."""
@@ -250,7 +248,7 @@ class Describer:
             source = given.rows[self.contexts.row]
         elif self.contexts.above is not None and not is_last:
             by_position = draws_by_position(self.h, self.policy, child)
-            source = self.contexts.above.rows(child, (child,), by_position=by_position)
+            source = self.contexts.above.rows((child,), by_position=by_position)
         else:
             source = self.planner.agreement(self.h, child)
         if isinstance(source, PositionClasses):
