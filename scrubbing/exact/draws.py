@@ -91,7 +91,7 @@ def contexts_of(h: Hypothesis, data: Data, references: Rows, policy: Policy, cap
 
 def open_inputs(h: Hypothesis, name: str, *, apart: bool = False) -> list[tuple[str, ...]]:
     """The inputs that I's node does not claim, in groups that share one donor u."""
-    known = {*h.claimed_inputs(name), *h.read_columns(name)}
+    known = {*h.claimed_inputs(name), *h.read_columns(name), *h.I[name].keeps}
     inputs = tuple(p for p in h.G[h.image(name)].inputs if p not in known and h.G.upstream_columns[p])
     return [(p,) for p in inputs] if apart else [inputs] if inputs else []
 
@@ -181,10 +181,12 @@ class Describer:
             alike = representatives(self.data.numbers(open_columns(self.h, name, inputs)))
             passed = self.h.passed_columns(name) & upstream_of(self.h, inputs)
             yield self._draw(inputs, source, alike, passed=passed | {grouping} if grouping else passed)
+        for p in sorted(self.h.I[name].keeps):
+            yield self._draw((p,), None, representatives(self.data.numbers(self.h.G.upstream_columns[p])))
 
     def _sources(self, child: str) -> list[tuple[int | None, Classes | Rows | None]]:
         """Where a child's donor comes from, by position if it is claimed so: classes, given rows, or neither."""
-        given = self.policy.donors.get(child)
+        given = self.policy.donors.get(child) if self.h.I[child].swaps else None
         if given is not None and not isinstance(given, Fixed):
             raise HypothesisError(
                 f"donors gives {child!r} a function that makes donors, and exact mode needs rows of the data; "
@@ -204,7 +206,8 @@ class Describer:
 
     def _passes_only_what_agrees(self, child: str) -> bool:
         """Whether every agreeing donor passes on the same as the parent's own datum, which then stands for itself."""
-        return self.h.I[child].claims_inputs_alone and not self.policy.exclude_self
+        node = self.h.I[child]
+        return not node.swaps or (node.claims_inputs_alone and not self.policy.exclude_self)
 
     def _agreement(self, child: str) -> Classes | PositionClasses:
         """Which rows may stand in: those that agree on the child, and on all nodes that share its donor."""

@@ -204,7 +204,7 @@ class _Propagation:
         passed = self.h.passed_columns(name) & columns
         donated = expressions.forward(self.h.G, p, {c: own if c in passed else donor for c in columns})
         replaceable = p in self.h.G and not passed and planner.dataset.is_floating(donated)
-        if unclaimed == "resample" or not replaceable:
+        if unclaimed == "resample" or p in self.h.I[name].keeps or not replaceable:
             return donated
         if callable(unclaimed) or unclaimed == "zero":
             return expressions.call(unclaimed if callable(unclaimed) else torch.zeros_like, (donated,))
