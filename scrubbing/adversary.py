@@ -9,7 +9,6 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 from jaxtyping import Bool, Float, Int
 from rich.console import RenderableType
 
@@ -52,7 +51,7 @@ class WorstCase:
 
     @property
     def losses(self) -> "pd.DataFrame":
-        """A row for each reference, worst first: its row, its own loss, the worst, and the rows that stood in, by path."""
+        """A row for each reference, worst first: its row, own loss and worst, and the rows that stood in, by path."""
         import pandas as pd
 
         whole = {path: rows for path, rows in self.donors.items() if rows.ndim == 1}
@@ -68,10 +67,15 @@ class WorstCase:
         found = "worst" if self.exact else "worst found"
         rows = [
             (str(row), fixed(own, decimals), fixed(worst, decimals), self._at(i))
-            for i in np.argsort(-self.worst, kind="stable")[:SHOWN]
+            for i in np.argsort(-self.worst, kind="stable")[:SHOWN].tolist()
             for row, own, worst in [(self.reference[i], float(self.original[i]), float(self.worst[i]))]
         ]
-        means = ("mean of all", fixed(float(self.original.mean()), decimals), fixed(float(self.worst.mean()), decimals), "")
+        means = (
+            "mean of all",
+            fixed(float(self.original.mean()), decimals),
+            fixed(float(self.worst.mean()), decimals),
+            "",
+        )
         raised = self.worst > self.original
         low, high = wilson(float(raised.mean()), len(raised))
         notes = [
@@ -107,18 +111,19 @@ def worst_donors(
     unclaimed: Unclaimed = "resample",
     together: Sequence[Iterable[str]] = (),
     seed: int = 0,
-    sweeps: int = 4,
+    starts: int = 2,
+    sweeps: int = 3,
     candidates: int = 32,
     cap: int = 2_000_000,
 ) -> WorstCase:
     """For each reference the permitted donors that leave the largest loss, rather than donors at random.
 
     `exact` gives the largest loss in the support of the scrubbed loss, where that can be worked out (classes are
-    enumerated, no more than `cap` combinations at one node). Otherwise donors are searched for by coordinate ascent from
-    those that `scrub` draws with this seed: one path at a time, of `candidates` agreeing rows (all of a class that has
-    no more) the worst is taken, once with the donors below it left in place as far as they still agree, and once with
-    donors drawn afresh below it; until a sweep changes nothing, or `sweeps` times. The other options are those of
-    `scrub`.
+    enumerated, no more than `cap` combinations at one node). Otherwise donors are searched for by coordinate ascent
+    from those that `scrub` draws with this seed (and from `starts` - 1 other draws): one path at a time, of
+    `candidates` agreeing rows (all of a class that has no more) the worst is taken, once with the donors below it left
+    in place as far as they still agree, and once with donors drawn afresh below it; until a sweep changes nothing, or
+    `sweeps` times. The other options are those of `scrub`.
     """
     columns = as_columns(data)
     rows = len(next(iter(columns.values())))
@@ -129,8 +134,8 @@ def worst_donors(
         together=tuple(frozenset(group) for group in together),
     )
     check_names({"the hypothesis": hypothesis}, policy, columns, hypothesis)
-    if sweeps < 1 or candidates < 1:
-        raise DataError(f"sweeps={sweeps}, candidates={candidates}, but at least one of each is needed")
+    if min(starts, sweeps, candidates) < 1:
+        raise DataError(f"starts={starts}, sweeps={sweeps}, candidates={candidates}, but at least one each is needed")
     sample = Sample(choose_references(references, rows, seed), rows, seed=seed, exclude_self=exclude_self)
     evaluator = Evaluator(dict(columns), sample)
     planner = Planner(policy, evaluator)
@@ -138,12 +143,18 @@ def worst_donors(
     if exact:
         found = exact_losses(hypothesis, columns, sample.references, policy, cap=cap)
         return WorstCase(sample.references, original, found.largest, exact=True)
-    search = _Search(hypothesis, planner, evaluator, candidates)
-    worst = search.ascend(sweeps)
-    return WorstCase(sample.references, original, worst, exact=False, donors=search.donors)
+    ends = [_Search(hypothesis, planner, evaluator, candidates, f"start {i}").ascended(sweeps) for i in range(starts)]
+    losses = np.stack([worst for worst, _ in ends])
+    donors = {path: _picked([found[path] for _, found in ends], losses.argmax(axis=0)) for path in ends[0][1]}
+    return WorstCase(sample.references, original, losses.max(axis=0), exact=False, donors=donors)
 
 
-@dataclass(eq=False)
+def _picked(rows: Sequence[Donors], choice: Int[np.ndarray, " reference"]) -> Donors:
+    """For each reference its donors among several."""
+    return np.stack(rows)[choice, np.arange(len(choice))]
+
+
+@dataclass(frozen=True, eq=False)
 class _Search:
     """Coordinate ascent of every reference at once, each on its own."""
 
@@ -151,38 +162,38 @@ class _Search:
     planner: Planner
     evaluator: Evaluator
     candidates: int
-    donors: dict[str, Donors] = field(default_factory=dict)
+    name: str
 
-    def ascend(self, sweeps: int) -> Losses:
-        """Change the donors for the worse until nothing changes; the losses they leave."""
-        first = _Proposal(self.evaluator.sample, {})
-        (best,) = self._losses([first])
-        self.donors.update(first.taken)
-        if not self.donors:
+    def ascended(self, sweeps: int) -> tuple[Losses, dict[str, Donors]]:
+        """Donors changed for the worse until nothing changes, and the losses that they leave."""
+        start = _Proposal(self.evaluator.sample, {}, name="" if self.name == "start 0" else self.name)
+        (best,) = self._losses([start])
+        donors = dict(start.taken)
+        if not donors:
             raise HypothesisError("this hypothesis leaves no choice of donors, so there is no worst one")
         for sweep in range(sweeps):
             before = best
-            for path in self.donors:
-                best = self._improved(path, sweep, best)
-            if (best == before).all() and sweep:
+            for path in donors:
+                best, donors = self._improved(path, f"{self.name} sweep {sweep}", best, donors)
+            if (best == before).all():
                 break
-        return best
+        return best, donors
 
-    def _improved(self, path: str, sweep: int, best: Losses) -> Losses:
-        """The losses after the best of the proposals at one path was taken, reference by reference."""
-        proposals = [
-            _Proposal(self.evaluator.sample, self.donors, path, i, self.candidates, f"sweep {sweep}", afresh=afresh)
-            for afresh in (False, True)
-            for i in range(self.candidates)
-        ]
+    def _improved(
+        self, path: str, name: str, best: Losses, donors: dict[str, Donors]
+    ) -> tuple[Losses, dict[str, Donors]]:
+        """The best of the proposals at one path, reference by reference, where it is worse than what there was."""
+        sample, n = self.evaluator.sample, self.candidates
+        proposals = [_Proposal(sample, donors, path, i, n, name, fresh) for fresh in (False, True) for i in range(n)]
         losses = np.stack(self._losses(proposals))
-        choice = losses.argmax(axis=0)
-        better = losses.max(axis=0) > best
-        for stream, rows in self.donors.items():
-            proposed = np.stack([proposal.taken.get(stream, rows) for proposal in proposals])
-            picked = proposed[choice, np.arange(len(choice))]
-            self.donors[stream] = np.where(_beside(better, rows), picked, rows)
-        return np.where(better, losses.max(axis=0), best)
+        choice, worst = losses.argmax(axis=0), losses.max(axis=0)
+        taken = {
+            stream: np.where(
+                _beside(worst > best, rows), _picked([p.taken.get(stream, rows) for p in proposals], choice), rows
+            )
+            for stream, rows in donors.items()
+        }
+        return np.maximum(worst, best), taken
 
     def _losses(self, proposals: "Sequence[_Proposal]") -> list[Losses]:
         roots = []
@@ -221,7 +232,7 @@ class _Proposal:
 
     def _rows(self, key: str, drawn: Drawn) -> Donors:
         if self.path is None:
-            return self.sample.rows(drawn)
+            return self.sample.rows(replace(drawn, key=(*drawn.key, self.name)) if self.name else drawn)
         if key == self.path:
             return self.sample.draw(drawn, self._spread(drawn))
         anew = self.sample.rows(replace(drawn, key=(*drawn.key, self.name, str(self.candidate))))
@@ -235,8 +246,12 @@ class _Proposal:
         parent = self._parent(drawn, zero)
         size = _sizes(drawn, parent, self.sample.dataset_rows)
         size = np.maximum(size - 1, 1) if self.sample.exclude_self else size
-        within = keyed_uniforms(self.sample.seed, (*drawn.key, self.name, str(self.candidate)), *np.indices(zero.shape))
-        small = (self.candidate % size + 0.5) / size
+        key = (*drawn.key, self.name)
+        within = keyed_uniforms(self.sample.seed, (*key, str(self.candidate)), *_places(zero))
+        first = np.floor(size * keyed_uniforms(self.sample.seed, (*key, "first"), *_places(zero)))
+        small = (
+            (first + self.candidate) % size + 0.5
+        ) / size  # each place goes round its class from a start of its own
         return np.where(size <= self.candidates, small, (self.candidate + within) / self.candidates)
 
     def _parent(self, drawn: Drawn, rows: Donors) -> Donors:
@@ -256,6 +271,10 @@ def _is_below(key: str, path: str) -> bool:
     """Whether a stream's path goes through the node at the end of another (which a group of nodes may share)."""
     above, _, names = path.rpartition("/")
     return any(key.startswith(f"{above}/{name}/") for name in names.split("+"))
+
+
+def _places(rows: Donors) -> list[Int[np.ndarray, "..."]]:
+    return [np.asarray(counter) for counter in np.indices(rows.shape)]
 
 
 def _beside(rows: np.ndarray, like: np.ndarray) -> np.ndarray:

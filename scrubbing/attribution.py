@@ -9,14 +9,12 @@ import math
 import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from itertools import permutations
 from typing import TYPE_CHECKING, Unpack
 
 import numpy as np
 from jaxtyping import Float
 from rich.console import RenderableType
 from rich.text import Text
-from scipy import stats
 
 from scrubbing.correspondence import Hypothesis
 from scrubbing.errors import HypothesisError, ScrubbingWarning
@@ -24,13 +22,13 @@ from scrubbing.exact.draws import open_columns, open_inputs
 from scrubbing.experiment import Baseline, Data, Settings, scrub
 from scrubbing.graph import Graph
 from scrubbing.score import Reading, Score
+from scrubbing.shapley import Orders, shapley_value
 from scrubbing.statistics import mean_interval
 from scrubbing.tables import decimals_for, estimate, fixed, rendered, titled
 
 if TYPE_CHECKING:
     import pandas as pd
 
-ALL_ORDERS = 5040  # up to seven parts are put in every order if as many permutations are asked for
 MOST_COALITIONS = 4096
 PERCENT = "percent are of the loss that there is to recover"
 
@@ -40,15 +38,18 @@ Coalition = frozenset["Part"]
 
 @dataclass(frozen=True)
 class Part:
-    """One thing that scrubbing replaces: the donor of a claimed node, or that of inputs that a node leaves unclaimed."""
+    """One thing that scrubbing replaces: the donor of a claimed node, or that of inputs that it leaves unclaimed."""
 
     node: str
     inputs: tuple[str, ...] = ()  # of the node's image, unclaimed; none: the node's own donor
+    by_input: bool = False
 
     @property
     def path(self) -> str:
         """Its short name, in the words of `Score.donors`: "A", "D/other", or of one input "D/x/other"."""
-        return "/".join([self.node, *(self.inputs if len(self.inputs) == 1 else ()), *(["other"] if self.inputs else [])])
+        if not self.inputs:
+            return self.node
+        return f"{self.node}/{self.inputs[0]}/other" if self.by_input else f"{self.node}/other"
 
     def __str__(self) -> str:
         if not self.inputs:
@@ -61,9 +62,9 @@ class Part:
 class Attribution:
     """The loss that each part of a hypothesis's scrubbing adds, per reference and on average.
 
-    `alone` is what a part adds when nothing else is scrubbed, `last` what it adds when everything else is, `shapley` its
-    mean addition over the orders in which parts can be switched on (None unless asked for). `interaction` is what all
-    parts add together less the sum of what they add alone: exactly 0 where losses are sums of a term per part.
+    `alone` is what a part adds when nothing else is scrubbed, `last` what it adds when everything else is, `shapley`
+    its mean addition over the orders in which parts can be switched on (None unless asked for). `interaction` is what
+    all parts add together less the sum of what they add alone: 0 where losses are sums of a term per part.
     """
 
     score: Score
@@ -90,7 +91,7 @@ class Attribution:
 
     @property
     def effects(self) -> "pd.DataFrame":
-        """A row for each part, then "interaction" and "all": loss added, its 95% interval, and percent of recovery lost.
+        """A row for each part, "interaction" and "all": loss added with its 95% interval, and percent of recovery lost.
 
         Intervals are Student's, of the paired differences over references.
         """
@@ -160,30 +161,30 @@ def attribute_loss(
 ) -> Attribution:
     """Which claim loses how much: each part of the scrubbing alone, and all but it, against all and nothing.
 
-    All variants are scored in one call of `scrub` (whose `settings` these take), on common references and donors: a part
-    that is switched on takes the donor that it takes in the whole hypothesis, as far as its reader's datum is the same.
-    A claim of nothing but which inputs matter (`reads`) swaps nothing by itself; what is lost by it is what its node
-    leaves unclaimed. A node reached by several paths is switched on all of them.
+    All variants are scored in one call of `scrub` (whose `settings` these take), on common references and donors: a
+    part that is switched on takes the donor that it takes in the whole hypothesis, as far as its reader's datum is the
+    same. A claim of nothing but which inputs matter (`reads`) swaps nothing by itself; what is lost by it is what its
+    node leaves unclaimed. A node reached by several paths is switched on all of them.
 
-    `by_input` tells the unclaimed inputs of a node apart (their donor stays as `others` says). `shapley` is a number of
-    permutations of the parts over which Shapley values are averaged (Castro, Gomez and Tejada 2009; permutations and
-    their reverses, after Mitchell et al. 2022), or all of them if there are no more; their intervals hold the
-    variance between references and between permutations, added.
+    `by_input` tells the unclaimed inputs of a node apart (their donor stays as `others` says). `shapley` is the number
+    of orders of the parts over which Shapley values are averaged (all of them, if there are no more; 0 for none).
 
     Raises `HypothesisError` where nothing is scrubbed, or too many combinations would be.
     """
     parts = scrubbed_parts(hypothesis, by_input=by_input, settings=settings)
     if not parts:
-        raise HypothesisError("this hypothesis scrubs nothing: every claim is of whole columns, and nothing is left open")
+        raise HypothesisError(
+            "this hypothesis scrubs nothing: every claim is of whole columns, and nothing is left open"
+        )
     everything = frozenset(parts)
-    orders = _orders(parts, shapley, settings.get("seed", 0)) if shapley else []
+    orders = Orders.of(parts, shapley, settings.get("seed", 0)) if shapley else None
     wanted: dict[Coalition, None] = dict.fromkeys([everything, frozenset()])
     wanted |= dict.fromkeys(frozenset([part]) for part in parts)
     wanted |= dict.fromkeys(everything - {part} for part in parts)
-    wanted |= dict.fromkeys(frozenset(order[:k]) for order in orders for k in range(len(parts)))
+    wanted |= dict.fromkeys(orders.coalitions if orders else ())
     if len(wanted) > MOST_COALITIONS:
         raise HypothesisError(
-            f"{len(orders)} permutations of {len(parts)} parts need {len(wanted):,} combinations, and the most is "
+            f"{shapley} permutations of {len(parts)} parts need {len(wanted):,} combinations, and the most is "
             f"{MOST_COALITIONS:,}; ask for fewer permutations (shapley=...)"
         )
     scores = _scores(hypothesis, everything, wanted, data, baseline, settings)
@@ -194,10 +195,8 @@ def attribute_loss(
         unscrubbed=nothing,
         alone={part: loss[frozenset([part])] - nothing for part in parts},
         last={part: loss[everything] - loss[everything - {part}] for part in parts},
-        shapley={part: _shapley(part, orders, loss, complete=_complete(orders, parts)) for part in parts}
-        if orders
-        else None,
-        orders=_described(orders, parts),
+        shapley={part: _shapley_reading(part, orders, loss) for part in parts} if orders else None,
+        orders=str(orders or ""),
     )
 
 
@@ -206,12 +205,14 @@ def scrubbed_parts(h: Hypothesis, *, by_input: bool = False, settings: Settings 
     settings = settings or {}
     parts: list[Part] = []
     for name in reversed(h.I.order):
-        swaps = not h.I[name].claims_inputs_alone or settings.get("exclude_self") or name in (settings.get("donors") or {})
+        swaps = (
+            not h.I[name].claims_inputs_alone or settings.get("exclude_self") or name in (settings.get("donors") or {})
+        )
         if name != h.I.output and swaps:
             parts.append(Part(name))
         for inputs in open_inputs(h, name, apart=by_input):
             if open_columns(h, name, inputs):
-                parts.append(Part(name, inputs))
+                parts.append(Part(name, inputs, by_input))
     return tuple(parts)
 
 
@@ -220,7 +221,9 @@ def with_only(h: Hypothesis, on: Iterable[Part], parts: Iterable[Part]) -> Hypot
     nodes = dict(h.I)
     for part in set(parts) - set(on):
         node = nodes[part.node]
-        nodes[part.node] = replace(node, keeps=node.keeps.union(part.inputs)) if part.inputs else replace(node, swaps=False)
+        nodes[part.node] = (
+            replace(node, keeps=node.keeps.union(part.inputs)) if part.inputs else replace(node, swaps=False)
+        )
     return replace(h, I=Graph(nodes))
 
 
@@ -243,60 +246,16 @@ def _scores(
     return dict(zip(variants, scores.values(), strict=True))
 
 
-# -- Shapley values
-
-
-def _orders(parts: tuple[Part, ...], count: int, seed: int) -> list[tuple[Part, ...]]:
-    """All orders, if no more than `count`; else that many at random, in pairs of an order and its reverse."""
-    if math.factorial(min(len(parts), 20)) <= min(count, ALL_ORDERS):
-        return list(permutations(parts))
-    rng = np.random.default_rng(seed)
-    drawn = [tuple(parts[i] for i in rng.permutation(len(parts))) for _ in range((count + 1) // 2)]
-    return [order for pair in drawn for order in (pair, pair[::-1])]
-
-
-def _complete(orders: list[tuple[Part, ...]], parts: tuple[Part, ...]) -> bool:
-    return len(set(orders)) == math.factorial(min(len(parts), 20))
-
-
-def _described(orders: list[tuple[Part, ...]], parts: tuple[Part, ...]) -> str:
-    if not orders:
-        return ""
-    if _complete(orders, parts):
-        return f"Shapley values over all {len(orders)} orders"
-    return f"Shapley values over {len(orders)} random orders (pairs of an order and its reverse)"
-
-
-def _shapley(
-    part: Part, orders: list[tuple[Part, ...]], loss: Mapping[Coalition, Losses], *, complete: bool
-) -> Reading:
-    """The mean of what a part adds to those before it, with a 95% interval."""
-    marginal = np.stack([_added(part, order, loss) for order in orders])
-    value = float(marginal.mean())
-    n = marginal.shape[1]
-    if n < 2:
-        return Reading(value=value, interval=None)
-    variance = float(np.var(marginal.mean(axis=0), ddof=1)) / n
-    if not complete:
-        pairs = marginal.mean(axis=1).reshape(-1, 2).mean(axis=1)  # an order and its reverse are one draw
-        if len(pairs) < 2:
-            return Reading(value=value, interval=None)
-        variance += float(np.var(pairs, ddof=1)) / len(pairs)
-        n = min(n, len(pairs))
-    half = float(stats.t.ppf(0.975, n - 1)) * math.sqrt(variance)
-    return Reading(value=value, interval=(value - half, value + half))
-
-
-def _added(part: Part, order: tuple[Part, ...], loss: Mapping[Coalition, Losses]) -> Losses:
-    before = frozenset(order[: order.index(part)])
-    return loss[before | {part}] - loss[before]
-
-
 # -- shown
 
 
 def _reading(losses: Losses) -> Reading:
     return Reading(value=float(losses.mean()), interval=mean_interval(losses))
+
+
+def _shapley_reading(part: Part, orders: Orders, loss: Mapping[Coalition, Losses]) -> Reading:
+    value, interval = shapley_value(part, orders, loss)
+    return Reading(value=value, interval=interval)
 
 
 def _columns(name: str, reading: Reading) -> dict[str, float]:

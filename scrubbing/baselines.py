@@ -14,7 +14,7 @@ from scrubbing.arguments import baseline_of
 from scrubbing.components.readout import Logits, WeightedCrossEntropy
 from scrubbing.correspondence import Hypothesis
 from scrubbing.dataset import Columns, as_columns
-from scrubbing.errors import DataError, HypothesisError
+from scrubbing.errors import DataError
 from scrubbing.exact import exact_losses
 from scrubbing.experiment import Baseline, Data, Settings, scrub
 from scrubbing.explanation import at_rows
@@ -74,7 +74,7 @@ class BaselineLadder:
 
     @property
     def ladder(self) -> "pd.DataFrame":
-        """A row for each baseline: its loss, and the fraction that the hypothesis recovers, each with a 95% interval."""
+        """A row for each baseline: its loss, and the fraction recovered against it, each with a 95% interval."""
         import pandas as pd
 
         return pd.DataFrame([_row(rung) for rung in self.rungs])
@@ -105,8 +105,9 @@ def baseline_ladder(
 ) -> BaselineLadder:
     """What a hypothesis recovers against each of several baselines, in one run on common references and donors.
 
-    A baseline is a `Graph` (applied to the hypothesis's own network), a `Hypothesis`, or the loss of each row of the data
-    (`labels_permuted(G, data)`, `unigram(data)`, `bigram(data)`, or numbers of your own). `settings` are those of `scrub`.
+    A baseline is a `Graph` (applied to the hypothesis's own network), a `Hypothesis`, or the loss of each row of the
+    data (`labels_permuted(G, data)`, `unigram(data)`, `bigram(data)`, or numbers of your own). `settings` are those of
+    `scrub`.
 
     Raises `DataError` for losses that are not one finite number per row.
     """
@@ -164,20 +165,20 @@ def _cross_entropy_of_all_pairs(G: Graph, columns: Columns, rows: int) -> Float[
     logits_name, labels_name, weights_name = G[G.output].inputs
     labels, weights = (torch.as_tensor(columns[name]) for name in (labels_name, weights_name))
     evaluated = (weights != 0).any(dim=0)
-    stream_total, logsumexp_total, readout, start, size = 0, 0, None, 0, 1
-    while start < rows:
-        (lazy,) = G.activations(at_rows(columns, np.arange(start, min(start + size, rows))), logits_name)
-        readout = lazy.readout
+    (first,) = G.activations(at_rows(columns, np.arange(1)), logits_name)
+    readout = first.readout
+    size = max(1, TILE // (int(evaluated.sum()) * readout.W_U.shape[1]))
+    streams, logsumexps = [], []
+    for some in np.array_split(np.arange(rows), -(-rows // size)):
+        (lazy,) = G.activations(at_rows(columns, some), logits_name)
         x = readout.reader.norm(lazy.resid[:, evaluated.to(lazy.resid.device)])
-        logits = readout.unembed(x)
-        stream_total = stream_total + x.double().sum(dim=0)
-        logsumexp_total = logsumexp_total + logits.logsumexp(dim=-1).double().sum(dim=0)
-        start, size = start + size, max(1, TILE // logits[0].numel())
+        streams.append(x.double().sum(dim=0))
+        logsumexps.append(readout.unembed(x).logsumexp(dim=-1).double().sum(dim=0))
     # Logits are linear in the normalised stream, so that their mean is that of its mean.
-    mean_logits = readout.unembed((stream_total / rows).to(x)).double()
+    mean_stream, mean_logsumexp = (sum(parts[1:], parts[0]) / rows for parts in (streams, logsumexps))
+    mean_logits = readout.unembed(mean_stream.to(readout.W_U)).double()
     labels, weights = (part[:, evaluated].to(mean_logits.device) for part in (labels, weights.double()))
-    positions = torch.arange(labels.shape[1], device=labels.device)
-    expected = logsumexp_total / rows - mean_logits[positions, labels]
+    expected = mean_logsumexp - mean_logits[torch.arange(labels.shape[1], device=labels.device), labels]
     return (weights * expected).sum(dim=-1).cpu().numpy()
 
 

@@ -2,12 +2,12 @@
 
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, Unpack
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Int
 from rich.console import RenderableType
 from torch import Tensor
 
@@ -47,6 +47,7 @@ class RandomControls:
     score: Score
     controls: tuple[Score, ...]
     kind: str
+    itself: int = 0  # how many of the controls are the hypothesis itself, by chance
 
     @property
     def as_good(self) -> int:
@@ -88,7 +89,13 @@ class RandomControls:
     def __rich__(self) -> RenderableType:
         recovered = np.array([self._recovered(control) for control in self.controls])
         losses = np.array([control.scrubbed for control in self.controls])
-        points = [("the best of them", 1.0), ("upper quartile", 0.75), ("median", 0.5), ("lower quartile", 0.25), ("the worst", 0.0)]
+        points = [
+            ("the best of them", 1.0),
+            ("upper quartile", 0.75),
+            ("median", 0.5),
+            ("lower quartile", 0.25),
+            ("the worst", 0.0),
+        ]
         rows = [
             (name, f"{fixed(100 * float(np.quantile(recovered, q)), 1)}%", f"{float(np.quantile(losses, 1 - q)):.4g}")
             for name, q in points
@@ -98,6 +105,11 @@ class RandomControls:
         notes = [
             f"{self.as_good} of {len(self.controls)} controls recover as much: percentile {self.percentile:.1f} "
             f"[{low:.1f}, {high:.1f}], p = {self.p_value:.3g}",
+            *(
+                [f"{self.itself} of them are the hypothesis itself: it has few others of its shape"]
+                if self.itself
+                else []
+            ),
             percentage(self.score),
         ]
         title = f"the hypothesis among {len(self.controls)} of the same shape with {self.kind}"
@@ -121,8 +133,8 @@ def random_controls(
     """Score a hypothesis together with random ones of its shape, and say how many of these do as well.
 
     `controls` are "features" (see `random_features`), "images" (see `random_images`), hypotheses, or a function of a
-    seed that makes one (for a network that was rewritten around what is claimed: rewrite it around other heads). `count`
-    are made. `settings` are those of `scrub`, whose seed the controls are made with.
+    seed that makes one (for a network that was rewritten around what is claimed: rewrite it around other heads).
+    `count` are made. `settings` are those of `scrub`, whose seed the controls are made with.
 
     Where the controls are drawn from what the hypothesis itself might have been drawn from, `p_value` is that of the
     hypothesis that it is no better than they are.
@@ -148,7 +160,11 @@ def random_controls(
         scores = scrub(named, columns, baseline=baseline_of(hypothesis, baseline), **settings)
     own = scores.pop("the hypothesis")
     kind = f"random {controls}" if isinstance(controls, str) else "random hypotheses"
-    return RandomControls(own, tuple(scores.values()), kind)
+    return RandomControls(own, tuple(scores.values()), kind, itself=sum(_same(hypothesis, h) for h in made))
+
+
+def _same(h: Hypothesis, other: Hypothesis) -> bool:
+    return (h.G, h.I) == (other.G, other.I) and all(h.image(name) == other.image(name) for name in h.I)
 
 
 # -- random features
@@ -201,7 +217,9 @@ def _partitions(h: Hypothesis, columns: Columns) -> dict[str, Partition]:
 def _with_features(h: Hypothesis, partitions: Mapping[str, Partition], seed: int) -> Hypothesis:
     changes: dict[str, Node] = {}
     for name, partition in partitions.items():
-        ids = np.stack([c.ids for c in partition.at], axis=1) if isinstance(partition, PositionClasses) else partition.ids
+        ids = (
+            np.stack([c.ids for c in partition.at], axis=1) if isinstance(partition, PositionClasses) else partition.ids
+        )
         order = np.argsort(keyed_uniforms(seed, ("features", name), np.arange(len(ids))))
         node = h.I[name]
         changes[name] = replace(
@@ -216,9 +234,9 @@ def _with_features(h: Hypothesis, partitions: Mapping[str, Partition], seed: int
 def random_images(hypothesis: Hypothesis, *, seed: int = 0) -> Hypothesis:
     """The hypothesis about other nodes of G: each claim moves to a random node of the same kind as the one it is about.
 
-    Nodes are of one kind if they have the same type of function (of components that say so, the same layer of a network
-    that was not grouped), read the same and are read by the same: the heads of one layer, the terms of one sum. All claims
-    about a node move together, and the hypothesis itself is among the possible ones.
+    Nodes are of one kind if they have the same type of function (of components, with weights of the same shapes), read
+    the same and are read by the same: the heads of one layer, the terms of one sum. All claims about a node move
+    together, and the hypothesis itself is among the possible ones.
 
     Raises `HypothesisError` where no claim can move.
     """
@@ -231,8 +249,8 @@ def random_images(hypothesis: Hypothesis, *, seed: int = 0) -> Hypothesis:
             moved |= zip(kind, (kind[i] for i in order), strict=True)
     if not moved:
         raise HypothesisError(
-            "no claim is about a node that has another of its kind (the same function, inputs and readers), so none can "
-            "move; give random hypotheses of your own (controls=...)"
+            "no claim is about a node that has another of its kind (the same function, inputs and readers), so none "
+            "can move; give random hypotheses of your own (controls=...)"
         )
     return replace(h, c={name: moved.get(h.image(name), h.image(name)) for name in h.I})
 
@@ -242,6 +260,13 @@ def kinds(G: Graph) -> list[tuple[str, ...]]:
     found: dict[Any, list[str]] = {}
     for name in G.order:
         node = G[name]
-        fn = type(node.fn) if isinstance(node.fn, Component) else "function"
+        fn = (type(node.fn), _shapes(node.fn)) if isinstance(node.fn, Component) else "function"
         found.setdefault((fn, frozenset(node.inputs), G.readers(name), node.position_axis), []).append(name)
     return [tuple(names) for names in found.values()]
+
+
+def _shapes(component: Component) -> tuple[Any, ...]:
+    """The shapes of the tensors that a component holds, those of its parts as well."""
+    held = (getattr(component, f.name) for f in fields(component))
+    parts = (tuple(v.shape) if isinstance(v, Tensor) else _shapes(v) for v in held if isinstance(v, Tensor | Component))
+    return tuple(parts)

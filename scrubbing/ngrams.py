@@ -23,9 +23,9 @@ def unigram(
 ) -> Float[np.ndarray, " row"]:
     """The loss in nats of each row for a model that knows how frequent each label is, and nothing else.
 
-    Labels are counted at all positions of the other rows of `data` (a row never predicts itself), or of `counted_on`, one
-    more for each of `d_vocab` tokens (by default the largest label, plus one). A row's loss is summed with its weights,
-    or averaged over positions where the data have none.
+    Labels are counted at all positions of the other rows of `data` (a row never predicts itself), or of `counted_on`,
+    one more for each of `d_vocab` tokens (by default the largest label, plus one). A row's loss is summed with its
+    weights, or averaged over positions where the data have none.
     """
     wanted = _tokens(data, labels)
     other = None if counted_on is None else _tokens(counted_on, labels)
@@ -36,7 +36,7 @@ def bigram(
     data: Mapping[str, Any],
     *,
     counted_on: Mapping[str, Any] | None = None,
-    strength: float = 10.0,
+    strength: float = 3.0,
     d_vocab: int | None = None,
     tokens: str = "tokens",
     labels: str = "labels",
@@ -86,10 +86,14 @@ def _vocabulary(wanted: Keys, other: Keys | None, d_vocab: int | None) -> int:
 def _tokens(data: Mapping[str, Any], name: str) -> Keys:
     columns = as_columns(data)
     if name not in columns:
-        raise DataError(f"the data have no column {name!r}, of which n-grams are counted; there are {', '.join(columns)}")
+        raise DataError(
+            f"the data have no column {name!r}, of which n-grams are counted; there are {', '.join(columns)}"
+        )
     array = np.asarray(columns[name])
     if array.ndim != 2 or array.dtype.kind not in "iu":
-        raise DataError(f"the column {name!r} must hold integers [row, position]; it is {array.dtype} {list(array.shape)}")
+        raise DataError(
+            f"the column {name!r} must hold integers [row, position]; it is {array.dtype} {list(array.shape)}"
+        )
     return array.astype(np.int64)
 
 

@@ -276,7 +276,9 @@ class _Walk:
         open_inputs = [
             p
             for p in self.h.G[self.h.image(name)].inputs
-            if p not in claimed and p not in keeps and not (self.h.G.upstream_columns[p] <= (passed if p in self.h.G else set(read)))
+            if p not in claimed
+            and p not in keeps
+            and not (self.h.G.upstream_columns[p] <= (passed if p in self.h.G else set(read)))
         ]
         return len(open_inputs) if self.planner.policy.others == "input" else min(1, len(open_inputs))
 

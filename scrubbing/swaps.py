@@ -28,8 +28,8 @@ TOLERANCE = 1e-3  # of a replayed loss, relative to the largest loss of the scor
 class Swaps:
     """What each recorded donor of one reference does to its loss, by itself and in the company of the others.
 
-    `only[path]` is the loss with that donor alone put in, and `without[path]` the loss with all but that one; wherever no
-    donor is put in, a node runs on its reader's own datum. `donors[path]` is the donor's row (by position, where it is).
+    `only[path]` is the loss with that donor alone put in, and `without[path]` the loss with all but that one; wherever
+    no donor is put in, a node runs on its reader's own datum. `donors[path]` is the donor's row (or one per position).
     """
 
     reference: int
@@ -41,7 +41,7 @@ class Swaps:
 
     @property
     def damage(self) -> "pd.DataFrame":
-        """A row for each donor, worst first: its row, the loss it adds alone, and the loss that goes if it is taken out."""
+        """A row for each donor, worst first: its row, and the loss that it adds alone and after all others."""
         import pandas as pd
 
         rows = [
@@ -65,7 +65,12 @@ class Swaps:
         decimals = decimals_for([self.original, self.scrubbed, *self.only.values(), *self.without.values()])
         tail = tails(self.only)
         rows = [
-            (tail[path], _shown(self.donors[path]), fixed(self.only[path], decimals), fixed(self.without[path], decimals))
+            (
+                tail[path],
+                _shown(self.donors[path]),
+                fixed(self.only[path], decimals),
+                fixed(self.without[path], decimals),
+            )
             for path in self._worst_first
         ]
         ends = [
@@ -97,8 +102,8 @@ def single_swaps(
 ) -> Swaps:
     """Which single donor broke a reference: its recorded donors are put in one at a time, and all but one.
 
-    `score` is a sampled score of the hypothesis on these data, with the donors that it recorded; `reference` is a row of
-    the dataset, by default the one whose loss rose most (its first occurrence); `draw` tells its repetitions apart.
+    `score` is a sampled score of the hypothesis on these data, with the donors that it recorded; `reference` is a row
+    of the dataset, by default the one whose loss rose most (its first occurrence); `draw` tells repetitions apart.
     Donors go by the paths of `score.donors`, so that a node reached twice has two; one donor for the whole hypothesis
     (`others="reference"`, or a pairing) is put in for one node at a time. A donor is put in as it was recorded: where
     its reader runs on another datum than then, it need not agree with that.
@@ -118,7 +123,9 @@ def single_swaps(
         raise DataError(f"the score has no donor at {missing[0]!r}: it is not a score of this hypothesis")
     k = len(items)
     on = np.concatenate([np.zeros((1, k)), np.ones((1, k)), np.eye(k), 1 - np.eye(k)]).astype(bool)
-    replay = _Replay({path: on[:, i] for i, path in enumerate(items)}, recorded, Sample(np.array([row]), rows, draws=len(on)))
+    replay = _Replay(
+        {path: on[:, i] for i, path in enumerate(items)}, recorded, Sample(np.array([row]), rows, draws=len(on))
+    )
     evaluator = Evaluator(dict(columns), replay.sample)
     planned = Planner(replace(policy, choose=replay), evaluator).scrubbed(hypothesis)
     losses = evaluator.losses([planned.output])[0].double().numpy()
@@ -201,7 +208,9 @@ def _policy(score: Score, unclaimed: Unclaimed | None, together: Sequence[Sequen
     if unclaimed is None:
         unclaimed = settings["unclaimed"]
         if unclaimed not in ("resample", "mean", "zero"):
-            raise HypothesisError(f"the score was made with unclaimed={unclaimed}; give it as unclaimed=... here as well")
+            raise HypothesisError(
+                f"the score was made with unclaimed={unclaimed}; give it as unclaimed=... here as well"
+            )
     paired = settings["others"] == "pairing"
     placeholder = Fixed(np.zeros(max(score.by_reference.reference) + 1, dtype=np.int64))  # its rows are those recorded
     return Policy(

@@ -24,7 +24,7 @@ def rendered(renderable: RenderableType, *, width: int = WIDTH) -> str:
 def decimals_for(values: Iterable[float]) -> int:
     """How many decimals show the largest of some numbers with four significant digits.
 
-    >>> decimals_for([0.2195, 1e-9]), decimals_for([22, 10]), decimals_for([12345])
+    >>> decimals_for([0.2195, 1e-9]), decimals_for([22.0, 10.0]), decimals_for([12345.0])
     (4, 2, 0)
     """
     largest = max((abs(value) for value in values if math.isfinite(value)), default=0.0)
