@@ -154,6 +154,8 @@ def random_controls(
         raise HypothesisError(f'controls={controls!r} is neither "features" nor "images"; or give hypotheses')
     else:
         made = [controls(one) for one in seeds] if callable(controls) else list(controls)
+    if not made:
+        raise DataError("there are no controls; give at least one hypothesis")
     named = by_name({"the hypothesis": hypothesis, **{f"control {i}": h for i, h in enumerate(made)}})
     with warnings.catch_warnings():  # of the hypothesis itself alone
         warnings.filterwarnings("ignore", "hypothesis 'control", ScrubbingWarning)

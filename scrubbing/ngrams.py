@@ -10,6 +10,7 @@ from scrubbing.dataset import as_columns
 from scrubbing.errors import DataError
 
 Keys = Int[np.ndarray, "row position"]
+OtherKeys = Int[np.ndarray, "other_row other_position"]
 Values = Float[np.ndarray, "row position"]
 
 
@@ -36,7 +37,7 @@ def bigram(
     data: Mapping[str, Any],
     *,
     counted_on: Mapping[str, Any] | None = None,
-    strength: float = 3.0,
+    strength: int | float = 3.0,
     d_vocab: int | None = None,
     tokens: str = "tokens",
     labels: str = "labels",
@@ -58,12 +59,12 @@ def bigram(
     return _weighted(-np.log((pairs + strength * fallback) / (before + strength)), data, weights)
 
 
-def _unigram(wanted: Keys, other: Keys | None, d_vocab: int) -> Values:
+def _unigram(wanted: Keys, other: OtherKeys | None, d_vocab: int) -> Values:
     total = wanted.size - wanted.shape[1] if other is None else other.size
     return (_counts(wanted, other) + 1) / (total + d_vocab)
 
 
-def _counts(keys: Keys, other: Keys | None) -> Values:
+def _counts(keys: Keys, other: OtherKeys | None) -> Values:
     """How often the key at each place occurs in other rows, or in `other`."""
     if other is not None:
         known, counts = np.unique(other, return_counts=True)
@@ -76,14 +77,14 @@ def _counts(keys: Keys, other: Keys | None) -> Values:
     return (counts[number] - own_counts[own.reshape(keys.shape)]).astype(np.float64)
 
 
-def _vocabulary(wanted: Keys, other: Keys | None, d_vocab: int | None) -> int:
+def _vocabulary(wanted: Keys, other: OtherKeys | None, d_vocab: int | None) -> int:
     largest = int(max(wanted.max(), -1 if other is None else other.max()))
     if d_vocab is not None and d_vocab <= largest:
         raise DataError(f"d_vocab={d_vocab}, but the labels go up to {largest}")
     return largest + 1 if d_vocab is None else d_vocab
 
 
-def _tokens(data: Mapping[str, Any], name: str) -> Keys:
+def _tokens(data: Mapping[str, Any], name: str) -> Int[np.ndarray, "_ _"]:
     columns = as_columns(data)
     if name not in columns:
         raise DataError(
