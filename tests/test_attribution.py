@@ -7,7 +7,19 @@ import pytest
 import torch
 from test_oracles import INDEPENDENT, NOTHING, OF_THE_LABEL, SUM, TWO_AND_THREE, TWO_TERMS, known
 
-from scrubbing import Graph, Hypothesis, HypothesisError, attribute_loss, mean, per_position, reads, scrub
+from scrubbing import (
+    Graph,
+    Hypothesis,
+    HypothesisError,
+    attribute_loss,
+    load_record,
+    mean,
+    per_position,
+    reads,
+    restore,
+    save_record,
+    scrub,
+)
 from scrubbing.attribution import Part, scrubbed_parts, with_only
 from scrubbing.graph import Node
 from scrubbing.statistics import mean_interval
@@ -263,3 +275,9 @@ def test_too_many_combinations_are_refused_before_the_work():
     I = Graph({n: Node(lambda x: x > 0, ("x",)) for n in names}, loss=reads(*names))
     with pytest.raises(HypothesisError, match=r"1000 permutations of 20 parts need [\d,]+ combinations.*fewer"):
         attribute_loss(Hypothesis(G, I), {"x": torch.arange(4.0)}, baseline=Graph(loss=reads()), shapley=1000)
+
+
+def test_a_hypothesis_with_parts_switched_off_can_be_recorded(tmp_path):
+    h = with_only(H, [PARTS[0]], PARTS)
+    save_record(tmp_path / "h.json", h, ROWS)
+    assert restore(load_record(tmp_path / "h.json"), H).I == h.I
