@@ -29,7 +29,7 @@ def test_a_wrong_claim_that_recovers_everything_leaves_most_references_wrong_at_
 
 
 def test_the_search_comes_near_the_known_worst_case_from_below():
-    found = worst_donors(WRONG, DIGITS, starts=1, sweeps=2, candidates=24)
+    found = worst_donors(WRONG, DIGITS)
     exact = worst_donors(WRONG, DIGITS, exact=True)
     assert not found.exact
     assert (found.worst <= exact.worst).all()
