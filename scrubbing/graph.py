@@ -30,6 +30,8 @@ class Node:
     `fn` is compared by identity if it is a plain function and by value if it is a frozen dataclass; equal functions of
     equal values are computed once. `position_axis` is the axis of the value that runs over positions of a sequence.
     `per_position` marks a claim about each position by itself, `coarsening` says which unequal numbers agree.
+    `swaps` and `keeps` take parts of the scrubbing away: without `swaps` a claimed node's donor is its reader's own
+    datum, and unclaimed inputs of its image named in `keeps` are computed on the node's own datum.
     """
 
     fn: Callable[..., Any]
@@ -37,6 +39,8 @@ class Node:
     position_axis: int | None = None
     per_position: bool = field(default=False, kw_only=True)
     coarsening: Coarsening | None = field(default=None, kw_only=True)
+    swaps: bool = field(default=True, kw_only=True)
+    keeps: frozenset[str] = field(default=frozenset(), kw_only=True)
 
     @property
     def is_reads(self) -> bool:

@@ -135,9 +135,11 @@ class Planner:
 
         A donor's value, or what the policy puts in its place.
         """
+        columns, instead = h.G.upstream_columns[p], self.policy.unclaimed
+        if p in h.I[name].keeps:
+            return self.expressions.forward(h.G, p, dict.fromkeys(columns, own))
         if p not in h.G:
             return self.expressions.leaf(p, own if p in h.read_columns(name) else other())
-        columns, instead = h.G.upstream_columns[p], self.policy.unclaimed
         passed = h.passed_columns(name) & columns
         donated = self.expressions.forward(h.G, p, {c: own if c in passed else other() for c in columns})
         if passed or instead == "resample" or not self.dataset.is_floating(donated):
@@ -195,9 +197,11 @@ class _Walk:
         return self.planner.unclaimed(self.h, name, p, x, lambda: other(path, p, x))
 
     def _claimed(self, name: str, path: Path, parent: Stream) -> Expression:
+        node = self.h.I[name]
         classes = self.planner.agreement(self.h, name)
-        donor = self._donor(name, path, parent, classes)
-        self.visits.append(Visit("/".join(path), parent, donor, classes))
+        donor = self._chosen(name, "/".join(path), parent, self._donor(name, path, parent, classes))
+        if node.swaps:
+            self.visits.append(Visit("/".join(path), parent, donor, classes))
         self.streams["/".join(path)] = donor
         by_position = draws_by_position(self.h, self.planner.policy, name)
         positions = len(classes.at) if by_position and isinstance(classes, PositionClasses) else parent.positions
@@ -212,6 +216,8 @@ class _Walk:
 
     def _donor(self, name: str, path: Path, parent: Stream, classes: Classes | PositionClasses) -> Stream:
         """The stream x' of a claimed node, given its parent's."""
+        if not self.h.I[name].swaps:
+            return parent
         given = self.planner.policy.donors.get(name)
         if isinstance(given, Fixed):
             return given.at_positions(parent.positions)
@@ -230,14 +236,21 @@ class _Walk:
         Agreement on `reads(...)` is agreement on every column and every child's feature, and those are all that the
         donor decides. (A `u` that must differ from the donor would be decided by it too.)
         """
-        return self.h.I[name].claims_inputs_alone and not self.planner.policy.exclude_self
+        node = self.h.I[name]
+        return not node.swaps or (node.claims_inputs_alone and not self.planner.policy.exclude_self)
 
     def _other(self, path: Path, p: str, x: Stream) -> Stream:
         """The stream u of what a node leaves unclaimed."""
         self.leaves_open = True
         other = self._other_stream(path, p, x)
-        self.streams["/".join(other.key if isinstance(other, Drawn) else ("other",))] = other
-        return other
+        recorded = "/".join(other.key if isinstance(other, Drawn) else ("other",))
+        self.streams[recorded] = self._chosen(path[-1], recorded, x, other)
+        return self.streams[recorded]
+
+    def _chosen(self, name: str, recorded: str, x: Stream, donor: Stream) -> Stream:
+        """The stream that the policy takes in place of the one drawn for a node whose reader's datum is `x`."""
+        choose = self.planner.policy.choose
+        return donor if choose is None or donor is x else choose(name, recorded, x, donor)
 
     def _other_stream(self, path: Path, p: str, x: Stream) -> Stream:
         policy = self.planner.policy
@@ -263,10 +276,13 @@ class _Walk:
     def _unclaimed_streams(self, name: str) -> int:
         """How many streams u a node draws."""
         claimed, read, passed = self.h.claimed_inputs(name), self.h.read_columns(name), self.h.passed_columns(name)
+        keeps = self.h.I[name].keeps
         open_inputs = [
             p
             for p in self.h.G[self.h.image(name)].inputs
-            if p not in claimed and not (self.h.G.upstream_columns[p] <= (passed if p in self.h.G else set(read)))
+            if p not in claimed
+            and p not in keeps
+            and not (self.h.G.upstream_columns[p] <= (passed if p in self.h.G else set(read)))
         ]
         return len(open_inputs) if self.planner.policy.others == "input" else min(1, len(open_inputs))
 

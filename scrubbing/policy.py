@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from scrubbing.sampling.streams import Fixed
+from scrubbing.sampling.streams import Fixed, Stream
 
 
 @dataclass(frozen=True)
@@ -21,6 +21,10 @@ Maker = Callable[[dict[str, Any], np.random.Generator], Mapping[str, Any]]
 
 Unclaimed = str | mean | Callable[[Any], Any]
 
+# Of a node of I, the path that a stream of its is recorded by, the stream of the datum that it follows, and the stream
+# that would be drawn: the stream that is taken in its place.
+Choose = Callable[[str, str, Stream, Stream], Stream]
+
 
 @dataclass(frozen=True)
 class Policy:
@@ -28,7 +32,7 @@ class Policy:
 
     `others` is "node", "reference", "input" or a fixed pairing; `donors` fixes or makes the donors of I's nodes, by
     name; `unclaimed` is what a donor's value of an unclaimed node is replaced by; `together` groups nodes of I, read
-    by one parent, that share their donor.
+    by one parent, that share their donor. `choose` takes other donors than those drawn: to replay them, or to search.
     """
 
     others: str | Fixed = "node"
@@ -37,6 +41,7 @@ class Policy:
     unclaimed: Unclaimed = "resample"
     together: tuple[frozenset[str], ...] = ()
     cap: int = 100_000
+    choose: Choose | None = None
 
     @property
     def makes_donors(self) -> bool:

@@ -8,7 +8,7 @@ from scrubbing.sampling.streams import Fixed
 
 def draws_by_position(h: Hypothesis, policy: Policy, name: str) -> bool:
     """Whether I's node has a donor for each position: it is claimed so, and no whole donor is given or made for it."""
-    return h.I[name].per_position and (name not in policy.donors or gives_by_position(policy, name))
+    return h.I[name].per_position and h.I[name].swaps and (name not in policy.donors or gives_by_position(policy, name))
 
 
 def gives_by_position(policy: Policy, name: str) -> bool:

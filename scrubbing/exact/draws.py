@@ -127,7 +127,7 @@ def contexts_of(h: Hypothesis, data: Data, references: Rows, policy: Policy, cap
 
 def open_inputs(h: Hypothesis, name: str, *, apart: bool = False) -> list[tuple[str, ...]]:
     """The inputs that I's node does not claim, in groups that share one donor u."""
-    known = {*h.claimed_inputs(name), *h.read_columns(name)}
+    known = {*h.claimed_inputs(name), *h.read_columns(name), *h.I[name].keeps}
     inputs = tuple(p for p in h.G[h.image(name)].inputs if p not in known and h.G.upstream_columns[p])
     return [(p,) for p in inputs] if apart else [inputs] if inputs else []
 
@@ -225,6 +225,8 @@ class Describer:
             passed = self.h.passed_columns(name) & upstream_of(self.h, inputs)
             passed |= {grouping} if grouping else set()
             yield self._draw(inputs, source, representatives(self.data.numbers(columns)), passed=passed)
+        for p in sorted(self.h.I[name].keeps):
+            yield self._draw((p,), None, representatives(self.data.numbers(self.h.G.upstream_columns[p])))
 
     def _others(self, name: str, p: str, *, is_last: bool) -> Classes | Rows:
         """Where the donor u of an unclaimed input comes from."""
@@ -236,7 +238,7 @@ class Describer:
 
     def _sources(self, child: str, *, is_last: bool) -> list[tuple[int | None, Classes | Rows | None]]:
         """Where a child's donor comes from, by position if it is claimed so: classes, given rows, or neither."""
-        given = self.policy.donors.get(child)
+        given = self.policy.donors.get(child) if self.h.I[child].swaps else None
         if given is not None and not isinstance(given, Fixed):
             raise HypothesisError(
                 f"donors gives {child!r} a function that makes donors, and exact mode needs rows of the data; "
@@ -264,7 +266,8 @@ class Describer:
 
     def _passes_only_what_agrees(self, child: str) -> bool:
         """Whether every agreeing donor passes on the same as the parent's own datum, which then stands for itself."""
-        return self.h.I[child].claims_inputs_alone and not self.policy.exclude_self
+        node = self.h.I[child]
+        return not node.swaps or (node.claims_inputs_alone and not self.policy.exclude_self)
 
     def _draw(
         self,

@@ -30,6 +30,14 @@ class ExactLosses:
         """The variance of one draw of each reference's scrubbed loss."""
         return self._moments[1][self.place]
 
+    @property
+    def largest(self) -> Float[np.ndarray, " reference"]:
+        """The largest loss of each reference that any draw of donors leaves."""
+        of_laws = np.maximum.reduceat(self.losses[self.laws.atom], self.laws.starts)
+        largest = np.full(int(self.place.max()) + 1, -np.inf)
+        np.maximum.at(largest, self.links.case, of_laws[self.links.to])
+        return largest[self.place]
+
     def mean_absolute_change(self, original: Float[np.ndarray, " reference"]) -> Float[np.ndarray, " reference"]:
         """The expected distance of each reference's scrubbed loss from its loss in the network itself."""
         before = np.empty(int(self.place.max()) + 1)

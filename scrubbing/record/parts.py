@@ -67,6 +67,7 @@ class NodeRecord(Part):
         """The record of a live node."""
         others = [f for f in fields(node) if f.name not in ("fn", "inputs")]
         options = {f.name: getattr(node, f.name) for f in others if getattr(node, f.name) != f.default}
+        options |= {"keeps": sorted(node.keeps)} if node.keeps else {}
         return cls(inputs=node.inputs, function=FunctionRecord.of(node.fn), options=options)
 
 

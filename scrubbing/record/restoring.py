@@ -50,7 +50,8 @@ class _Shelf:
         if unknown:
             self.problems.append(f"{name} has the option {unknown[0]!r}, which no node of this version has")
             return Node(Reads(), record.inputs)
-        return Node(self.function(name, record.function), record.inputs, **record.options)
+        options = {**record.options, "keeps": frozenset(record.options.get("keeps", ()))}
+        return Node(self.function(name, record.function), record.inputs, **options)
 
     def function(self, name: str, record: FunctionRecord) -> Callable[..., Any]:
         """The live function; a problem and a stand-in where there is none."""

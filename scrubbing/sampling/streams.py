@@ -53,10 +53,13 @@ class Fixed:
 
 @dataclass(frozen=True, eq=False)
 class Given:
-    """The row of each draw, in order: datums that were made for these draws, and no others."""
+    """The row of each draw, in order: donors that were made or chosen for these draws, and no others."""
 
-    rows: Int[np.ndarray, " draw"]
-    positions: None = None
+    rows: Int[np.ndarray, "draw *position"]
+
+    @property
+    def positions(self) -> int | None:
+        return self.rows.shape[1] if self.rows.ndim == 2 else None
 
 
 @dataclass(frozen=True)
@@ -113,8 +116,11 @@ class Sample:
             return stream.rows[reference]
         if isinstance(stream, Given):
             return stream.rows
-        uniforms = self._uniforms(stream)
-        parent = reference if stream.parent is None else self.rows(stream.parent)
+        return self.draw(stream, self._uniforms(stream))
+
+    def draw(self, stream: Drawn, uniforms: Float[np.ndarray, "draw *position"]) -> Int[np.ndarray, "draw *position"]:
+        """The rows that a stream would have by other random numbers."""
+        parent = np.repeat(self.references, self.draws) if stream.parent is None else self.rows(stream.parent)
         if stream.positions is not None:
             parent = np.broadcast_to(parent if parent.ndim == 2 else parent[:, None], uniforms.shape)
         classes = self._everything if stream.classes is None else stream.classes
