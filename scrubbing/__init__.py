@@ -1,44 +1,24 @@
 """How much of what a network does does an explanation account for? Causal scrubbing, as a library."""
 
-from scrubbing.correspondence import Hypothesis
-from scrubbing.errors import (
-    DataError,
-    GraphError,
-    HypothesisError,
-    ModelError,
-    ScrubbingError,
-    ScrubbingWarning,
-)
-from scrubbing.experiment import Case, scrub
-from scrubbing.explanation import explanation_accuracy, run_explanation
-from scrubbing.graph import Graph, Node, bins, per_position, reads, within
-from scrubbing.interventions import interchange
-from scrubbing.policy import mean
-from scrubbing.record import load_record, restore, save_record
-from scrubbing.score import Score
+from typing import TYPE_CHECKING, Any
 
-__all__ = [
-    "Case",
-    "DataError",
-    "Graph",
-    "GraphError",
-    "Hypothesis",
-    "HypothesisError",
-    "ModelError",
-    "Node",
-    "Score",
-    "ScrubbingError",
-    "ScrubbingWarning",
-    "bins",
-    "explanation_accuracy",
-    "interchange",
-    "load_record",
-    "mean",
-    "per_position",
-    "reads",
-    "restore",
-    "run_explanation",
-    "save_record",
-    "scrub",
-    "within",
-]
+if TYPE_CHECKING:
+    from scrubbing.public import *  # noqa: F403
+    from scrubbing.public import __all__ as __all__
+else:  # where a type checker saw it, any name would seem to exist
+
+    def __getattr__(name: str) -> Any:
+        """The public names, which `scrubbing.public` lists.
+
+        They are imported when one is first used (PEP 562): pytest imports this package for the sake of its plugin, in
+        every run of whoever has it installed, and torch takes seconds.
+        """
+        if name == "__all__" or not name.startswith("_"):
+            import scrubbing.public as public
+
+            if name == "__all__" or name in public.__all__:
+                return getattr(public, name)
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+    def __dir__() -> list[str]:
+        return [*__getattr__("__all__"), *globals()]

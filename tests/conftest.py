@@ -1,6 +1,13 @@
 """Settings that all tests share."""
 
 import torch
+from jaxtyping import install_import_hook
+
+pytest_plugins = ["pytester"]
+
+# Annotated shapes are checked in every test. The option --jaxtyping-packages does the same, but refuses packages that
+# were imported before it, and pytest has imported the plugin in this one; what has shapes to check, that does not load.
+install_import_hook(["scrubbing", "hypotheses"], "beartype.beartype")
 
 # Small tensors: a second thread costs more than it brings, and far more where another process has the core.
 torch.set_num_threads(1)
