@@ -14,8 +14,8 @@ ROUNDING = 1e-9  # points; far above the rounding of a float, so that both ends 
 class ApproxPercent:
     """A range of percentages, equal to every fraction (or score that recovers one) inside it, its ends included."""
 
-    percent: float
-    within: float
+    percent: int | float
+    within: int | float
 
     __array_ufunc__: ClassVar[None] = None  # numpy's numbers leave the comparison to us
 
@@ -45,7 +45,7 @@ class ApproxPercent:
         return f"{self.percent:g}% ± {self.within:g} points"
 
 
-def approx_percent(percent: float, within: float) -> ApproxPercent:
+def approx_percent(percent: int | float, within: int | float) -> ApproxPercent:
     """The percentage that a score should recover, give or take `within` percentage points.
 
     Compared with a `Score`, or with a fraction such as `score.recovered`; a score without a percentage is unequal.

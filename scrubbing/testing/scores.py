@@ -60,7 +60,7 @@ class Scores:
         return iter(self._asked.values())
 
     def of_test(self, test: str) -> list[Score]:
-        """The scores that a test asked for, in that order."""
+        """The scores that a test asked for, in the order in which any test first did."""
         return [asked.score for asked in self if test in asked.tests]
 
     def of(self, cases: Iterable[Case], given: Mapping[str, Any], *, test: str) -> list[Score]:
