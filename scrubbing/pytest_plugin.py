@@ -176,7 +176,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
     report, path, problem = config.stash.get(_report, None), _report_path(config), config.stash.get(_problem, None)
     if report is None or (terminalreporter.verbosity < 0 and problem is None):
         return
-    terminalreporter.section(TITLE)
+    terminalreporter.write_sep("=", TITLE)
     for line in report.lines(all_tests=terminalreporter.verbosity > 0):
         terminalreporter.write_line(line)
     lost = config.stash.get(_workers, []).count(LOST)

@@ -72,7 +72,7 @@ def _not_approximately(op: str, found: object, expected: ApproxPercent, score: S
     yield f"{what} {op} {expected}"
     fraction = found.recovered if isinstance(found, Score) else found
     if fraction is None:
-        yield f"there is no percentage: {score.why_no_percentage if score else 'the score that it is of says why'}"
+        yield f"there is no percentage: {score.why_no_percentage if score else 'see score.why_no_percentage'}"
     elif isinstance(fraction, int | float):
         points = expected.distance(float(fraction))
         where = "above" if points > 0 else "below"
@@ -135,5 +135,5 @@ def worst(score: Score) -> Iterator[str]:
     shown = [f"{printable(path)} {row if np.ndim(row) == 0 else 'by position'}" for path, row in donors.items()]
     if shown:
         more = f", and {len(shown) - SHOWN_DONORS} more" if len(shown) > SHOWN_DONORS else ""
-        which = "" if score.draws == 1 else f" in the first of {score.draws} draws"
+        which = "" if score.draws == 1 else f", in the first of {score.draws} draws"
         yield f"  rows that stood in{which}: {', '.join(shown[:SHOWN_DONORS])}{more}"
