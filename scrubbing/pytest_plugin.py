@@ -17,11 +17,12 @@ if TYPE_CHECKING:
     from scrubbing.testing.scores import Scores
 
 TITLE = "causal scrubbing"
-WORKER_KEY, LOST = "scrubbing_report", "lost"
+WORKER_KEY = "scrubbing_report"
 
 _scores: "pytest.StashKey[Scores]" = pytest.StashKey()  # of this process; missing until a test asks for `scrub`
 _test: pytest.StashKey[str] = pytest.StashKey()
-_workers: pytest.StashKey[list[str | None]] = pytest.StashKey()  # their reports as JSON; None if nothing was asked
+_workers: pytest.StashKey[list[str]] = pytest.StashKey()  # reports of xdist's workers, as JSON
+_crashed: pytest.StashKey[list[str]] = pytest.StashKey()  # those that left none
 _report: "pytest.StashKey[Report]" = pytest.StashKey()
 _problem: pytest.StashKey[str] = pytest.StashKey()
 
@@ -143,16 +144,19 @@ def _is_worker(config: pytest.Config) -> bool:
 def pytest_testnodedown(node: Any, error: object) -> None:
     """A worker of xdist has ended; one that crashed leaves nothing."""
     output = getattr(node, "workeroutput", {})
-    node.config.stash.setdefault(_workers, []).append(output.get(WORKER_KEY, LOST))
+    if WORKER_KEY not in output:
+        node.config.stash.setdefault(_crashed, []).append(node.gateway.id)
+    elif output[WORKER_KEY] is not None:
+        node.config.stash.setdefault(_workers, []).append(output[WORKER_KEY])
 
 
 @pytest.hookimpl(trylast=True)
 def pytest_sessionfinish(session: pytest.Session) -> None:
     config = session.config
     asked, path = config.stash.get(_scores, None), _report_path(config)
-    workers = [report for report in config.stash.get(_workers, []) if report not in (None, LOST)]
+    workers = config.stash.get(_workers, [])
     if _is_worker(config):
-        config.workeroutput[WORKER_KEY] = None  # type: ignore[attr-defined]  # xdist's
+        config.workeroutput[WORKER_KEY] = None  # type: ignore[attr-defined]  # xdist's; stays where nothing was asked
     if config.option.collectonly or (asked is None and not workers and path is None):
         return
     from scrubbing.errors import DataError
@@ -179,9 +183,11 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
     terminalreporter.write_sep("=", TITLE)
     for line in report.lines(all_tests=terminalreporter.verbosity > 0):
         terminalreporter.write_line(line)
-    lost = config.stash.get(_workers, []).count(LOST)
-    if lost:
-        terminalreporter.write_line(f"the scores of {lost} workers that crashed are missing", yellow=True)
+    crashed = config.stash.get(_crashed, [])
+    if crashed:
+        terminalreporter.write_line(
+            f"the scores of workers that crashed are missing: {', '.join(crashed)}", yellow=True
+        )
     if problem is not None:
         terminalreporter.write_line(f"--scrub-report: {problem}", red=True)
     elif path is not None:

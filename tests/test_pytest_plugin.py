@@ -2,7 +2,6 @@
 
 import json
 import re
-import sys
 from importlib.metadata import entry_points
 from pathlib import Path
 
@@ -102,20 +101,27 @@ def test_a_failed_comparison_says_by_how_much_and_where(run):
     assert section(result, "Scores of this test") == [f"  {b.name}   {b}", f"  {a.name}    {a}"]
 
 
-@pytest.mark.parametrize(
-    ("assertion", "lines"),
-    [
-        ("scrub(B) == approx_percent(3, within=1)", ["'a threshold too high' == 3% ± 1 points", "*points above 3%"]),
-        ("scrub(B).recovered == approx_percent(99, 1)", ["0.* == 99% ± 1 points", "* points below 99%"]),
-        ("scrub(B).recovered > 0.9", ["0.* > 0.9"]),
-    ],
-)
-def test_a_percentage_that_is_not_the_expected_one_brings_its_score(assertion, lines, run):
-    result = run(f"    def test_it(scrub):\n        assert {assertion}", "--scrub-references", "200")
-    first, *others = lines
-    score = "E           a threshold too high   *% recovered [[]*[]], 200 references"
-    expected = [f"E       AssertionError: assert {first}", *(f"E         {line}" for line in others), score]
-    result.stdout.fnmatch_lines([*expected, "E         worst for 'a threshold too high': row *"], consecutive=True)
+def test_a_percentage_that_is_not_the_expected_one_brings_its_score(run):
+    tests = """
+    def test_score(scrub):
+        assert scrub(B) == approx_percent(3, within=1)
+
+    def test_fraction(scrub):
+        assert scrub(B).recovered == approx_percent(99, within=1)
+
+    def test_number(scrub):
+        assert scrub(B).recovered > 0.9
+    """
+    result = run(tests, "--scrub-references", "200")
+    result.assert_outcomes(failed=3)
+    score = ["E           a threshold too high   *% recovered [[]*[]], 200 references", "E         worst for *: row *"]
+    start = "E       AssertionError: assert "
+    for lines in (
+        [f"{start}'a threshold too high' == 3% ± 1 points", "E         * points above 3%", *score],
+        [f"{start}0.* == 99% ± 1 points", "E         * points below 99%", *score],
+        [f"{start}0.* > 0.9", *score],
+    ):
+        result.stdout.fnmatch_lines(lines, consecutive=True)
 
 
 def test_any_failure_shows_the_scores_of_its_test_and_no_other_s(run):
@@ -171,15 +177,13 @@ def test_options_may_stand_in_the_ini_file_and_the_command_line_goes_before(run,
         (["--scrub-references", "many"], "--scrub-references is 'many', and must be an integer"),
         (["--scrub-references", "0"], "--scrub-references is 0, and must be at least 1"),
         (["--scrub-seed", "x"], "--scrub-seed is 'x', and must be an integer"),
-        (["--scrub-report", "nowhere/out.json"], "--scrub-report: *out.json cannot be written: there is no folder *"),
-        (["--scrub-report", "."], "--scrub-report: * cannot be written: it is a folder"),
+        (["--scrub-report", "nowhere/out.json"], "--scrub-report: .*out.json cannot be written: there is no folder /"),
+        (["--scrub-report", "."], "--scrub-report: .* cannot be written: it is a folder$"),
     ],
 )
-def test_a_wrong_option_is_said_before_any_test_runs(arguments, message, run):
-    result = run(GOOD, *arguments)
-    assert result.ret == pytest.ExitCode.USAGE_ERROR
-    result.stderr.fnmatch_lines([f"ERROR: {message}"])
-    assert "test session starts" not in result.stdout.str()
+def test_a_wrong_option_is_said_before_any_test_runs(arguments, message, pytester):
+    with pytest.raises(pytest.UsageError, match=f"^{message}"):
+        pytester.parseconfigure(*PLUGIN, *arguments)
 
 
 def test_a_report_of_nothing_is_a_report(run, pytester):
@@ -225,7 +229,7 @@ def test_a_run_without_hypotheses_prints_nothing_and_loads_nothing(pytester):
             assert "scrubbing.pytest_plugin" in sys.modules
         """
     )
-    others = [f"-p=no:{name}" for name in ("jaxtyping", "hypothesispytest", "typeguard", "xdist")]
+    others = [word for name in ("jaxtyping", "hypothesispytest") for word in ("-p", f"no:{name}")]
     result = pytester.runpytest_subprocess(*PLUGIN, *others)
     result.assert_outcomes(passed=1)
     assert "scrubbing:" not in result.stdout.str()
@@ -254,18 +258,7 @@ def test_workers_of_xdist_share_one_report(pytester):
         assert scrub(B) > scrub(A)
     """
     )
-    arguments = [
-        *PLUGIN,
-        "-n",
-        "2",
-        "--scrub-references",
-        "200",
-        "--scrub-report",
-        "out.json",
-        "-p",
-        "no:cacheprovider",
-    ]
-    result = pytester.runpytest_subprocess(*arguments)
+    result = pytester.runpytest_subprocess(*PLUGIN, "-n2", "--scrub-references=200", "--scrub-report=out.json")
     result.assert_outcomes(passed=6, failed=1)
     result.stdout.fnmatch_lines(
         [FAILURE[0], "*Scores of this test*", "*= causal scrubbing =*", "2 scores written to *"]
@@ -279,6 +272,7 @@ def test_workers_of_xdist_share_one_report(pytester):
     }
 
 
+@pytest.mark.slow
 def test_a_worker_that_crashes_is_missed_and_the_others_are_reported(pytester):
     pytester.makepyfile(
         HEAD
@@ -293,20 +287,7 @@ def test_a_worker_that_crashes_is_missed_and_the_others_are_reported(pytester):
         os._exit(1)
     """
     )
-    arguments = [
-        *PLUGIN,
-        "-n",
-        "1",
-        "--max-worker-restart",
-        "0",
-        "--scrub-report",
-        "out.json",
-        "--scrub-references",
-        "9",
-    ]
-    result = pytester.runpytest_subprocess(*arguments)
-    result.stdout.fnmatch_lines(["the scores of 1 workers that crashed are missing", "0 scores written to *"])
-    assert (
-        sys.platform.startswith("win")
-        or Report.model_validate_json((pytester.path / "out.json").read_text()) == Report()
-    )
+    options = ["-n1", "--max-worker-restart=0", "--scrub-references=9", "--scrub-report=out.json"]
+    result = pytester.runpytest_subprocess(*PLUGIN, *options)
+    result.stdout.fnmatch_lines(["the scores of workers that crashed are missing: gw0", "0 scores written to *"])
+    assert Report.model_validate_json((pytester.path / "out.json").read_text()) == Report()
