@@ -89,7 +89,7 @@ FAILURE = [
     "E           an or of thresholds    *% recovered [[]*[]], 200 references",
     "E         difference -* points [[]-*, -*[]]",
     "E         worst for 'a threshold too high': row *, loss * originally, 1 scrubbed",
-    "E           rows that stood in: loss/D *, loss/D/A *, loss/D/A/other *, loss/D/B *, and 2 more",
+    "E           stood in: row * at loss/D, row * at loss/D/A, row * at loss/D/A/other, and 3 more",
 ]
 
 

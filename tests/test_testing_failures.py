@@ -38,8 +38,8 @@ ROWS = {
     "more": "  more   68.8% recovered [57.0, 84.9], 4 references",
 }
 WORST = {
-    "half": ["worst for 'half': row 13, loss 2 originally, 5.5 scrubbed", "  rows that stood in: loss/A 0"],
-    "more": ["worst for 'more': row 13, loss 2 originally, 4 scrubbed", "  rows that stood in: loss/A 0"],
+    "half": ["worst for 'half': row 13, loss 2 originally, 5.5 scrubbed", "  stood in: row 0 at loss/A"],
+    "more": ["worst for 'more': row 13, loss 2 originally, 4 scrubbed", "  stood in: row 0 at loss/A"],
 }
 
 
@@ -128,20 +128,35 @@ def test_what_has_nothing_to_do_with_scores_is_left_to_pytest(values):
     assert why("==", *values, [MORE, HALF]) is None
 
 
-def test_a_few_donors_are_shown_and_of_several_draws_the_first():
-    donors = {f"loss/{name}": np.arange(8) for name in "ABCDE"} | {"loss/F": np.zeros((8, 3), dtype=int)}
-    found = why(">", score([3.0, 4.0, 4.5, 5.5], name="x", donors=donors, draws=2).recovered, 0.9, [])
-    assert found is None
-    many = score([3.0, 4.0, 4.5, 5.5], name="x", donors=donors, draws=2)
-    found = why("==", many, approx_percent(0, within=0), [])
+def last_line(**terms):
+    found = why("==", score([3.0, 4.0, 4.5, 5.5], name="x", **terms), approx_percent(0, within=0), [])
     assert found
-    assert (
-        found[-1] == "  rows that stood in, in the first of 2 draws: loss/A 6, loss/B 6, loss/C 6, loss/D 6, and 2 more"
-    )
-    by_position = score([3.0, 4.0, 4.5, 5.5], name="x", donors={"loss/F": np.zeros((4, 3), dtype=int)})
-    found = why("==", by_position, approx_percent(0, within=0), [])
-    assert found
-    assert found[-1] == "  rows that stood in: loss/F by position"
+    return found[-1]
+
+
+def test_a_few_donors_are_shown():
+    donors = {f"loss/{name}": np.arange(k, k + 4) for k, name in enumerate("ABCDE")}
+    assert last_line(donors=donors) == "  stood in: row 3 at loss/A, row 4 at loss/B, row 5 at loss/C, and 2 more"
+
+
+def test_a_row_that_stood_in_at_several_places_is_shown_once():
+    donors = {f"loss/{name}": np.array([1, 2, 3, row]) for name, row in zip("ABCDEF", (7, 8, 7, 7, 8, 9), strict=True)}
+    shown = "row 7 at loss/A and 2 more places, row 8 at loss/B and 1 more place, row 9 at loss/F"
+    assert last_line(donors=donors) == f"  stood in: {shown}"
+
+
+def test_a_reference_does_not_stand_in_for_itself():
+    donors = {"loss/A": np.array([1, 2, 3, 13]), "loss/B": np.array([1, 2, 3, 4])}
+    assert last_line(donors=donors) == "  stood in: row 4 at loss/B"
+
+
+def test_of_several_draws_the_first_is_shown():
+    assert last_line(donors={"loss/A": np.arange(8)}, draws=2) == "  stood in, in the first of 2 draws: row 6 at loss/A"
+
+
+def test_donors_by_position_are_not_listed():
+    donors = {"loss/A": np.full((4, 3), 13), "loss/B": np.array([[13, 13, 13]] * 3 + [[13, 1, 13]])}
+    assert last_line(donors=donors) == "  stood in: rows by position at loss/B"
 
 
 def test_without_donors_there_is_no_line_of_them():

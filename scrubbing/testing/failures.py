@@ -8,7 +8,7 @@ from scrubbing.approx import ApproxPercent
 from scrubbing.score import Score, percentage
 from scrubbing.statistics import fieller, mean_interval
 
-SHOWN_DONORS = 4
+SHOWN_DONORS = 3
 
 
 def why(op: str, left: object, right: object, scores: Sequence[Score]) -> list[str] | None:
@@ -131,9 +131,22 @@ def worst(score: Score) -> Iterator[str]:
         f"worst for {_quoted(score)}: row {losses.reference[i]}, "
         f"loss {losses.original[i]:.3g} originally, {losses.scrubbed[i]:.3g} scrubbed"
     )
-    donors = {path: rows[i * score.draws] for path, rows in score.donors.items()}
-    shown = [f"{printable(path)} {row if np.ndim(row) == 0 else 'by position'}" for path, row in donors.items()]
-    if shown:
-        more = f", and {len(shown) - SHOWN_DONORS} more" if len(shown) > SHOWN_DONORS else ""
+    stood_in = _stood_in(score, i)
+    if stood_in:
+        more = f", and {len(stood_in) - SHOWN_DONORS} more" if len(stood_in) > SHOWN_DONORS else ""
         which = "" if score.draws == 1 else f", in the first of {score.draws} draws"
-        yield f"  rows that stood in{which}: {', '.join(shown[:SHOWN_DONORS])}{more}"
+        yield f"  stood in{which}: {', '.join(stood_in[:SHOWN_DONORS])}{more}"
+
+
+def _stood_in(score: Score, i: int) -> list[str]:
+    """The rows other than itself that stood in for a reference, each with the nodes that they stood in at."""
+    places: dict[str, list[str]] = {}
+    for path, rows in score.donors.items():
+        row = rows[i * score.draws]
+        if np.any(row != score.by_reference.reference[i]):
+            places.setdefault(f"row {row}" if np.ndim(row) == 0 else "rows by position", []).append(printable(path))
+    return [f"{rows} at {paths[0]}{_and_more(len(paths) - 1)}" for rows, paths in places.items()]
+
+
+def _and_more(places: int) -> str:
+    return f" and {places} more place{'s' if places > 1 else ''}" if places else ""
