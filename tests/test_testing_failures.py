@@ -123,6 +123,10 @@ def test_a_number_read_from_a_score_brings_the_score(op, left, right, shown):
     assert why(op, left, right, [MORE, HALF]) == [shown, ROWS["half"], *WORST["half"]]
 
 
+def test_an_equal_number_from_elsewhere_does_not():
+    assert why(">", float(str(HALF.recovered)), 0.9, [HALF]) is None
+
+
 @pytest.mark.parametrize("values", [(0.5, 0.9), ("a", "b"), (None, 3), (4, 4.5), ([0.5], [0.6])])
 def test_what_has_nothing_to_do_with_scores_is_left_to_pytest(values):
     assert why("==", *values, [MORE, HALF]) is None

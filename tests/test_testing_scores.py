@@ -1,11 +1,13 @@
 """Each case is scored once per run: what equals what, what is scored together, and on which terms."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
 from hypotheses import toy
-from scrubbing import Case, DataError, Graph, Hypothesis, reads
+from scrubbing import Case, DataError, Graph, GraphError, Hypothesis, reads
 from scrubbing import scrub as really_scrub
 from scrubbing.testing import scores as module
 from scrubbing.testing.scores import Options, Scores
@@ -96,6 +98,22 @@ def test_functions_that_look_alike_are_told_apart(runs, scores):
     (two,), (three,) = ask(scores, made(network=Times(2.0))), ask(scores, made(network=Times(3.0)))
     assert two.original != three.original
     assert len(runs) == 2
+
+
+def test_settings_that_look_alike_are_told_apart(runs, scores):
+    ask(scores, made(unclaimed=Times(2.0)))
+    ask(scores, made(unclaimed=Times(3.0)))
+    assert len(runs) == 2
+
+
+def test_a_graph_that_was_rewritten_from_another_is_checked_against_that(scores):
+    plain = made()
+    ask(scores, plain)
+    origin = Graph(h=lambda x: x * 3.0, loss=plain.hypothesis.G["loss"])
+    rewritten = origin.rewritten({"h": plain.hypothesis.G["h"]})
+    assert rewritten == plain.hypothesis.G
+    with pytest.raises(GraphError, match="a rewrite must change no value"):
+        ask(scores, replace(plain, hypothesis=replace(plain.hypothesis, G=rewritten)))
 
 
 def test_a_model_that_was_trained_in_between_is_another(runs, scores):
