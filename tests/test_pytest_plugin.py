@@ -32,6 +32,12 @@ GOOD = """
 """
 
 
+@pytest.fixture(autouse=True)
+def _this_copy(monkeypatch):
+    """Other processes import the package from here, wherever it was installed from."""
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent.parent))
+
+
 @pytest.fixture
 def run(pytester, monkeypatch):
     """Run pytest on a file with these tests, in this process."""
