@@ -1,75 +1,24 @@
 """How much of what a network does does an explanation account for? Causal scrubbing, as a library."""
 
-from scrubbing.adversary import WorstCase, worst_donors
-from scrubbing.attribution import Attribution, attribute_loss
-from scrubbing.baselines import BaselineLadder, baseline_ladder, labels_alone, labels_permuted
-from scrubbing.comparison import compare
-from scrubbing.controls import RandomControls, random_controls, random_features, random_images, with_row_numbers
-from scrubbing.correspondence import Hypothesis
-from scrubbing.errors import (
-    DataError,
-    GraphError,
-    HypothesisError,
-    ModelError,
-    ScrubbingError,
-    ScrubbingWarning,
-    StoreError,
-)
-from scrubbing.experiment import Case, scrub
-from scrubbing.explanation import explanation_accuracy, run_explanation
-from scrubbing.graph import Graph, Node, bins, per_position, reads, within
-from scrubbing.interventions import interchange
-from scrubbing.ngrams import bigram, unigram
-from scrubbing.policy import mean
-from scrubbing.record import load_record, restore, save_record
-from scrubbing.sample_size import plan_samples
-from scrubbing.score import Score
-from scrubbing.store import Store
-from scrubbing.swaps import Swaps, single_swaps
+from typing import TYPE_CHECKING, Any
 
-__all__ = [
-    "Attribution",
-    "BaselineLadder",
-    "Case",
-    "DataError",
-    "Graph",
-    "GraphError",
-    "Hypothesis",
-    "HypothesisError",
-    "ModelError",
-    "Node",
-    "RandomControls",
-    "Score",
-    "ScrubbingError",
-    "ScrubbingWarning",
-    "Store",
-    "StoreError",
-    "Swaps",
-    "WorstCase",
-    "attribute_loss",
-    "baseline_ladder",
-    "bigram",
-    "bins",
-    "compare",
-    "explanation_accuracy",
-    "interchange",
-    "labels_alone",
-    "labels_permuted",
-    "load_record",
-    "mean",
-    "per_position",
-    "plan_samples",
-    "random_controls",
-    "random_features",
-    "random_images",
-    "reads",
-    "restore",
-    "run_explanation",
-    "save_record",
-    "scrub",
-    "single_swaps",
-    "unigram",
-    "with_row_numbers",
-    "within",
-    "worst_donors",
-]
+if TYPE_CHECKING:
+    from scrubbing.public import *  # noqa: F403
+    from scrubbing.public import __all__ as __all__
+else:  # where a type checker saw it, any name would seem to exist
+
+    def __getattr__(name: str) -> Any:
+        """The public names, which `scrubbing.public` lists.
+
+        They are imported when one is first used (PEP 562): pytest imports this package for the sake of its plugin, in
+        every run of whoever has it installed, and torch takes seconds.
+        """
+        if name == "__all__" or not name.startswith("_"):
+            import scrubbing.public as public
+
+            if name == "__all__" or name in public.__all__:
+                return getattr(public, name)
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+    def __dir__() -> list[str]:
+        return [*__getattr__("__all__"), *globals()]

@@ -177,7 +177,7 @@ def attribute_loss(
             "this hypothesis scrubs nothing: every claim is of whole columns, and nothing is left open"
         )
     everything = frozenset(parts)
-    orders = Orders.of(parts, shapley, settings.get("seed", 0)) if shapley else None
+    orders = Orders.of(parts, shapley, whole_number("seed", settings.get("seed", 0))) if shapley else None
     wanted: dict[Coalition, None] = dict.fromkeys([everything, frozenset()])
     wanted |= dict.fromkeys(frozenset([part]) for part in parts)
     wanted |= dict.fromkeys(everything - {part} for part in parts)

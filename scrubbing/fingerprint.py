@@ -20,12 +20,13 @@ from torch import Tensor
 LITERALS = (bool, int, float, complex, str, bytes, type(None), type(...), range, slice, torch.dtype, torch.device)
 
 
-def digest(value: Any) -> str:
+def digest(value: Any, *, identify: Callable[[Any], Any] | None = None) -> str:
     """A fingerprint of a value's content: tensors by dtype, shape and bytes (on any device), functions by their source.
 
-    An object of a type that is none of these (a file, a generator) counts as equal to every other of its type.
+    An object of a type that is none of these (a file, a generator) counts as equal to every other of its type, unless
+    `identify` (for example `id`) tells them apart; so it does for modules, whose attributes may be more than weights.
     """
-    return _hash(repr(_content(value, ())).encode())
+    return _hash(repr(_content(value, (), identify)).encode())
 
 
 def import_path(fn: Any) -> str | None:
@@ -93,13 +94,13 @@ def _free_values(fn: Callable[..., Any]) -> dict[str, Any]:
     return {**variables.globals, **variables.nonlocals, **defaults}
 
 
-def _content(value: Any, inside: tuple[Any, ...]) -> Any:
+def _content(value: Any, inside: tuple[Any, ...], identify: Callable[[Any], Any] | None) -> Any:
     """A value as nested tuples of strings. `inside` holds what is being looked at, which may refer to itself."""
     if isinstance(value, LITERALS):
         return type(value).__name__, repr(value)
     if any(value is outer for outer in inside):
         return ("itself",)
-    inner = functools.partial(_content, inside=(*inside, value))
+    inner = functools.partial(_content, inside=(*inside, value), identify=identify)
     if isinstance(value, Tensor):
         data = value.detach().cpu().contiguous().reshape(-1).view(torch.uint8)
         return "tensor", str(value.dtype), tuple(value.shape), _hash(data.numpy().data)
@@ -116,7 +117,9 @@ def _content(value: Any, inside: tuple[Any, ...]) -> Any:
         return "module", value.__name__
     if isinstance(value, type | BuiltinFunctionType) or _is_foreign(value, inside):
         return "import", import_path(value), getattr(value, "__qualname__", "")
-    return _function_content(value, inner)
+    if identify is None or _shows_its_content(value):
+        return _function_content(value, inner)
+    return *_function_content(value, inner), repr(identify(value))
 
 
 def _function_content(fn: Any, inner: Callable[[Any], Any]) -> Any:
@@ -125,6 +128,11 @@ def _function_content(fn: Any, inner: Callable[[Any], Any]) -> Any:
     if isinstance(fn, FunctionType):
         return "function", source(fn) or _bytecode(inspect.unwrap(fn).__code__), values
     return "object", import_path(fn), source(fn), values
+
+
+def _shows_its_content(value: Any) -> bool:
+    """Whether `used_values` has all that an object's behaviour depends on."""
+    return isinstance(value, FunctionType | MethodType | functools.partial) or is_dataclass(value)
 
 
 def _is_foreign(value: Any, inside: tuple[Any, ...]) -> bool:

@@ -77,8 +77,12 @@ def check_writable(path: Path) -> None:
 
 def write_json(found: Results, path: Path) -> None:
     """Write results so that a reader sees a whole file or none."""
+    write_whole(json.dumps(found.model_dump(by_alias=True, mode="json"), indent=2), path)
+
+
+def write_whole(text: str, path: Path) -> None:
+    """Write a file so that a reader sees all of it or none."""
     unfinished = path.with_name(path.name + ".unfinished")
-    text = json.dumps(found.model_dump(by_alias=True, mode="json"), indent=2)
     try:
         unfinished.write_text(text + "\n", encoding="utf8")
         unfinished.replace(path)

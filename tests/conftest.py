@@ -3,6 +3,13 @@
 import os
 
 import torch
+from jaxtyping import install_import_hook
+
+pytest_plugins = ["pytester"]
+
+# Annotated shapes are checked in every test. The option --jaxtyping-packages does the same, but refuses packages that
+# were imported before it, and pytest has imported the plugin in this one; what has shapes to check, that does not load.
+install_import_hook(["scrubbing", "hypotheses"], "beartype.beartype")
 
 # What tests score belongs in no store of the user's.
 os.environ["SCRUBBING_STORE"] = "off"

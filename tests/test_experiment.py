@@ -635,7 +635,7 @@ def test_claims_nested_too_deeply_are_refused():
 
 
 def test_importing_scrubbing_loads_neither_transformer_lens_nor_pandas():
-    command = [sys.executable, "-c", "import scrubbing, sys; print(*sys.modules)"]
+    command = [sys.executable, "-c", "from scrubbing import scrub; import sys; print(*sys.modules)"]
     loaded = subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()
     assert {"scrubbing", "torch", "networkx"} <= set(loaded)
     assert not {"transformer_lens", "transformers", "pandas"} & set(loaded)

@@ -103,3 +103,29 @@ def test_equal_content_has_equal_fingerprints():
 def test_the_import_path_names_a_module_and_a_place_in_it():
     assert import_path(NETWORK["A"].fn) == "hypotheses.toy:<lambda>"
     assert import_path(torch.nn.Linear(1, 1)) == "torch.nn.modules.linear:Linear"
+
+
+class Opaque:
+    """An object whose content no fingerprint shows."""
+
+    def __init__(self, factor):
+        self.factor = factor
+
+    def __call__(self, x):
+        return self.factor * x
+
+
+def test_objects_of_unknown_content_are_alike_unless_they_are_told_apart():
+    two, three = Opaque(2), Opaque(3)
+    assert digest(two) == digest(three)
+    assert digest(two, identify=id) != digest(three, identify=id)
+    assert digest(lambda x: two(x), identify=id) != digest(lambda x: three(x), identify=id)
+    assert digest(two, identify=id) == digest(two, identify=id)
+
+
+def test_what_shows_its_content_is_not_identified():
+    def never(value):
+        raise AssertionError(value)
+
+    for value in (above(3), functools.partial(above(3), 1), NETWORK, {"x": torch.ones(2)}, [1, "a", None]):
+        assert digest(value, identify=never) == digest(value)

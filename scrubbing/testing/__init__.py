@@ -1,0 +1,1 @@
+"""What the pytest plugin is made of: scores worked out once per run, why an assertion failed, and a report of all."""
