@@ -17,6 +17,7 @@ from rich.console import RenderableType
 from rich.text import Text
 
 from scrubbing.correspondence import Hypothesis
+from scrubbing.dataset import whole_number
 from scrubbing.errors import HypothesisError, ScrubbingWarning
 from scrubbing.exact.draws import open_columns, open_inputs
 from scrubbing.experiment import Baseline, Data, Settings, scrub

@@ -27,7 +27,9 @@ def test_of_one_case_a_score(asking):
     assert score == A.score(references=20)
 
 
-@pytest.mark.parametrize("asked", [(A, B), ([A, B],), ((A, B),), (iter([A, B]),)], ids=repr)
+@pytest.mark.parametrize(
+    "asked", [(A, B), ([A, B],), ((A, B),), (iter([A, B]),)], ids=["arguments", "list", "tuple", "iterator"]
+)
 def test_of_several_a_list(asked, asking):
     assert [score.name for score in asking(*asked)] == [A.name, B.name]
 

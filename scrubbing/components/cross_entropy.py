@@ -45,7 +45,7 @@ class Change:
 
     z: Float[Tensor, "hypothesis position width"]
     W: Float[Tensor, "width d_model"] | None
-    unembedding: Float[Tensor, "width+2 d_vocab"]
+    unembedding: Float[Tensor, "rows d_vocab"]
 
     def at(self, positions: slice) -> "Change":
         """The same at some of the positions."""
@@ -64,7 +64,7 @@ def fold(readout: Readout, W: Float[Tensor, "width d_model"] | None = None) -> F
 
 def readings(
     norm: Norm,
-    unembedding: Float[Tensor, "d_model+2 d_vocab"],
+    unembedding: Float[Tensor, "rows d_vocab"],
     resid: Float[Tensor, "position d_model"],
     changes: Sequence[Change],
     labels: Int[Tensor, " position"],

@@ -226,7 +226,8 @@ class Describer:
             passed |= {grouping} if grouping else set()
             yield self._draw(inputs, source, representatives(self.data.numbers(columns)), passed=passed)
         for p in sorted(self.h.I[name].keeps):
-            yield self._draw((p,), None, representatives(self.data.numbers(self.h.G.upstream_columns[p])))
+            columns = self.h.G.upstream_columns[p]
+            yield self._draw((p,), None, representatives(self.data.numbers(columns)), passed=columns)
 
     def _others(self, name: str, p: str, *, is_last: bool) -> Classes | Rows:
         """Where the donor u of an unclaimed input comes from."""
