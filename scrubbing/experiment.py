@@ -174,12 +174,13 @@ def _computed(
         graphs = [job.hypothesis.G for job in prepared.jobs]
         check_networks(graphs, prepared.evaluator.columns, prepared.sample.references)
     outcomes, sample, rule = _outcomes(prepared, record, progress)
-    if rule and not rule.reached:
-        warnings.warn(rule.not_reached, ScrubbingWarning, stacklevel=3)
-    return [
+    scores = [
         _score(name, job, outcome, sample, prepared.settings, rule)
         for name, job, outcome in zip(prepared.named, prepared.jobs, outcomes, strict=True)
     ]
+    if rule and not rule.reached:
+        warnings.warn(rule.not_reached, ScrubbingWarning, stacklevel=3)
+    return scores
 
 
 def _outcomes(

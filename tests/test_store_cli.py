@@ -225,7 +225,8 @@ def test_what_cannot_be_compared_is_one_line(scrubbing, file, tmp_path):
 def test_scores_are_exported(ending, read, scrubbing, file, tmp_path):
     scrubbing("score", "toy")
     path = tmp_path / f"scores.{ending}"
-    assert scrubbing("export", path).out.split() == f"5 rows in {path}".split()
+    said = "".join(scrubbing("export", path).out.split())  # long paths are wrapped
+    assert said == f"5rowsin{path}"
     assert list(read(path)["name"]) == list(toy.CLAIMS)
     scrubbing("export", path, "--by-reference", "--last", 2)
     assert len(read(path)) == 2000
