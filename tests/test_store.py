@@ -563,7 +563,7 @@ def test_a_full_disk_costs_the_record_and_not_the_result(store, computed, monkey
     monkeypatch.undo()
     assert [store.score(e.id) for e in store.history()] == [first]
     assert score(BOTH, store=store) == expected
-    assert len(store.history()) == 2
+    assert len(store.history()) == 3
 
 
 def test_a_store_that_another_holds_is_waited_for_and_then_told(store, monkeypatch):
