@@ -25,8 +25,7 @@ RowsOf = Callable[[Stream], np.ndarray]
 Observer = Callable[[Expression, Mapping[Expression, Any]], None]
 
 PIECE = 8  # rows at a time where something is computed for all rows of the dataset
-FEWEST_CHUNKS = 16  # of a run that takes more than a moment
-SMALL = 2**26  # bytes: chunks need not be smaller
+CACHE = 2**25  # bytes that a processor keeps close: larger chunks are slower there
 
 
 @dataclass(frozen=True)
@@ -81,7 +80,9 @@ class Evaluator:
         while start < len(self.sample):
             chunk = journal.find(start) if journal else None
             if chunk is None:
-                chunk = self._finished(roots, start, size or self.chunk_size(roots))
+                size = size or self.chunk_size(roots)
+                stop = min(start + size, len(self.sample))
+                chunk = Chunk(start, stop, size, self._finished(roots, start, stop))
                 if journal:
                     journal.keep(chunk)
             pieces.append(chunk.losses)
@@ -89,18 +90,18 @@ class Evaluator:
             progress(start)
         return [torch.cat(piece) for piece in zip(*pieces, strict=True)]
 
-    def _finished(self, roots: Sequence[Expression], start: int, size: int) -> Chunk:
-        stop = min(start + size, len(self.sample))
+    def _finished(self, roots: Sequence[Expression], start: int, stop: int) -> list[Tensor]:
+        """The losses of some draws, in halves where they do not fit into memory together."""
         try:
-            losses = [_one_loss_per_row(value, stop - start) for value in self.chunk(roots, start, stop)]
+            return [_one_loss_per_row(value, stop - start) for value in self.chunk(roots, start, stop)]
         except Exception as error:
-            if not is_out_of_memory(error) or size == 1:
+            if not is_out_of_memory(error) or stop - start == 1:
                 raise
-        else:
-            return Chunk(start, stop, size, losses)
         # Outside of the handler, which holds what was computed so far.
-        warnings.warn(f"out of memory; going on with {size // 2} draws at a time", ScrubbingWarning, stacklevel=3)
-        return self._finished(roots, start, size // 2)
+        middle = (start + stop) // 2
+        warnings.warn(f"out of memory; going on with {middle - start} draws at a time", ScrubbingWarning, stacklevel=3)
+        halves = (self._finished(roots, start, middle), self._finished(roots, middle, stop))
+        return [torch.cat(pair) for pair in zip(*halves, strict=True)]
 
     def chunk_size(self, roots: Sequence[Expression]) -> int:
         """How many draws at a time keep within the memory."""
@@ -116,8 +117,11 @@ class Evaluator:
                 ScrubbingWarning,
                 stacklevel=2,
             )
-        few = max(len(self.sample) // FEWEST_CHUNKS, SMALL // needed.each)  # so that progress shows
-        return max(1, min(needed.rows(left), few))
+        return max(1, needed.rows(min(left, CACHE + needed.fixed) if self._on_cpu else left))
+
+    @property
+    def _on_cpu(self) -> bool:
+        return all(column.device.type == "cpu" for column in self.columns.values() if isinstance(column, Tensor))
 
     @property
     def held_bytes(self) -> int:

@@ -18,7 +18,7 @@ from scrubbing.components.norm import Norm
 from scrubbing.components.readout import Readout
 
 BLOCK = 128  # positions at a time
-TILE = 2**18  # logits of all hypotheses together held at a time: what a core keeps close
+TILE = 2**19  # logits of all hypotheses together held at a time: what a core keeps close
 LN2 = math.log(2)
 # Outside these bounds a sum of exponentials may have lost what matters of it.
 SAFE = (2.0**-60, 2.0**60)
@@ -152,7 +152,7 @@ def _log_sums(unscaled: Tensor, s: Tensor, sz: Tensor, folded: Tensor, shift: Te
 
 
 def _tiles(columns: int, rows: int) -> Iterator[slice]:
-    width = max(64, TILE // rows)
+    width = max(64, TILE // rows // 64 * 64)  # matrix products are slower at odd sizes
     return (slice(start, start + width) for start in range(0, columns, width))
 
 
