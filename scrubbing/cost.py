@@ -14,7 +14,7 @@ from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
 
 from scrubbing.evaluate import Evaluator, evaluation_order, streams_of
 from scrubbing.expressions import ByPosition, Call, Expression, Item
-from scrubbing.memory import peak_bytes, readable
+from scrubbing.memory import allocations_of, readable
 from scrubbing.sampling.streams import Drawn, References, Stream
 
 Shape = tuple[int, ...]
@@ -100,7 +100,7 @@ def cost(evaluator: Evaluator, roots: Sequence[Expression], hypotheses: int) -> 
     }
     flops = {step: once[step] + int(second[step] * times.get(step, draws)) for step in order}
     chunk = evaluator.chunk_size(roots)
-    peak = peak_bytes(partial(evaluator.chunk, roots, 0, chunk)) + evaluator.held_bytes
+    peak = allocations_of(partial(evaluator.chunk, roots, 0, chunk)).peak + evaluator.held_bytes
     calls = [step for step in order if isinstance(step, Call) and not isinstance(step.fn, Item)]
     seen = {step: streams_of(step) for step in calls}
     return Cost(

@@ -14,7 +14,7 @@ from torch import Tensor
 from scrubbing.dataset import appended
 from scrubbing.errors import DataError, HypothesisError, ScrubbingWarning
 from scrubbing.expressions import Assembled, Averaged, Call, Expression, Leaf
-from scrubbing.memory import DEFAULT, footprint, held_bytes, is_out_of_memory, readable
+from scrubbing.memory import DEFAULT, allocations_of, held_bytes, is_out_of_memory, readable
 from scrubbing.plan import Feature
 from scrubbing.policy import Maker
 from scrubbing.sampling.agreement import Classes, PositionClasses, agreement, agreement_by_position
@@ -25,7 +25,7 @@ RowsOf = Callable[[Stream], np.ndarray]
 Observer = Callable[[Expression, Mapping[Expression, Any]], None]
 
 PIECE = 8  # rows at a time where something is computed for all rows of the dataset
-CACHE = 2**25  # bytes that a processor keeps close: larger chunks are slower there
+LARGEST = 2**24  # bytes of one tensor on a processor: larger ones are fetched from the system anew each time, slowly
 
 
 @dataclass(frozen=True)
@@ -104,20 +104,19 @@ class Evaluator:
         return [torch.cat(pair) for pair in zip(*halves, strict=True)]
 
     def chunk_size(self, roots: Sequence[Expression]) -> int:
-        """How many draws at a time keep within the memory."""
-        self.chunk(roots, 0, 1)  # makes what is the same in every chunk
-        if len(self.sample) == 1:
-            return 1
-        needed = footprint(partial(self.chunk, roots, 0))
+        """How many draws at a time keep within the memory, by what one of them takes."""
+        self.chunk(roots, 0, 1)  # makes what is kept for all chunks
+        one = allocations_of(partial(self.chunk, roots, 0, 1))
         left = self.memory - self.held_bytes
-        if needed.rows(left) < 1:
+        if one.peak > left:
             warnings.warn(
-                f"one draw takes {readable(needed.each + needed.fixed)}, and memory={readable(self.memory)!r} leaves "
+                f"one draw takes {readable(one.peak)}, and memory={readable(self.memory)!r} leaves "
                 f"{readable(max(0, left))}; going on all the same, one draw at a time",
                 ScrubbingWarning,
                 stacklevel=2,
             )
-        return max(1, needed.rows(min(left, CACHE + needed.fixed) if self._on_cpu else left))
+        fitting = left // max(1, one.peak)
+        return max(1, min(fitting, LARGEST // max(1, one.largest)) if self._on_cpu else fitting)
 
     @property
     def _on_cpu(self) -> bool:

@@ -171,8 +171,7 @@ def _computed(
     prepared: Prepared, record: Recording | None, *, check: bool, progress: bool | Callable[[int, int], None] | None
 ) -> list[Score]:
     if check:
-        graphs = [job.hypothesis.G for job in prepared.jobs]
-        check_networks(graphs, prepared.evaluator.columns, prepared.sample.references)
+        check_networks([job.hypothesis.G for job in prepared.jobs], prepared.planner, prepared.evaluator)
     outcomes, sample, rule = _outcomes(prepared, record, progress)
     scores = [
         _score(name, job, outcome, sample, prepared.settings, rule)

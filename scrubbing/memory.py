@@ -2,8 +2,6 @@
 
 import weakref
 from collections.abc import Callable
-from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import torch
@@ -31,36 +29,21 @@ def memory_in_bytes(memory: Memory | None) -> int:
     return size
 
 
-def peak_bytes(work: Callable[[], Any]) -> int:
-    """The most bytes of tensors that a piece of work holds at once, besides those that were there before."""
+def allocations_of(work: Callable[[], Any]) -> "Allocations":
+    """What a piece of work allocates, besides what was there before."""
     with Allocations() as allocations:
         work()
-    return allocations.peak
-
-
-@dataclass(frozen=True)
-class Footprint:
-    """The bytes that some work takes: for each row, and however many there are."""
-
-    each: int
-    fixed: int
-
-    def rows(self, memory: int) -> int:
-        """How many rows at once fit into the memory; none, if not even one does."""
-        return max(0, (memory - self.fixed) // self.each)
-
-
-def footprint(work: Callable[[int], Any]) -> Footprint:
-    """What work on a number of rows takes: measured on one and on two."""
-    one, two = (peak_bytes(partial(work, rows)) for rows in (1, 2))
-    each = max(1, two - one)
-    return Footprint(each, max(0, one - each))
+    return allocations
 
 
 def held_bytes(values: Any) -> int:
     """What the tensors in a nest of containers take; memory that two of them share counts once."""
+    return sum(storage.nbytes() for storage in _storages(values).values())
+
+
+def _storages(values: Any) -> dict[int, torch.UntypedStorage]:
     storages = (leaf.untyped_storage() for leaf in tree_leaves(values) if isinstance(leaf, Tensor))
-    return sum({storage._cdata: storage.nbytes() for storage in storages}.values())
+    return {storage._cdata: storage for storage in storages}
 
 
 def readable(size: int) -> str:
@@ -76,7 +59,9 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 class Allocations(TorchDispatchMode):
-    """Counts the bytes of all tensors that come into being while it is entered, and are still held."""
+    """Counts the bytes of tensors that come into being while it is entered: those held `now`, the most that were held
+    at once (`peak`), and the `largest` tensor.
+    """
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
@@ -86,13 +71,15 @@ class Allocations(TorchDispatchMode):
         super().__init__()
         self.now = 0
         self.peak = 0
+        self.largest = 0
         self._held: set[int] = set()
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         result = func(*args, **(kwargs or {}))
-        for leaf in tree_leaves(result):
-            if isinstance(leaf, Tensor):
-                self._hold(leaf.untyped_storage())
+        given = _storages((args, kwargs))  # a view of what was there is no allocation
+        for key, storage in _storages(result).items():
+            if key not in given:
+                self._hold(storage)
         return result
 
     def _hold(self, storage: torch.UntypedStorage) -> None:
@@ -101,6 +88,7 @@ class Allocations(TorchDispatchMode):
             self._held.add(key)
             self.now += size
             self.peak = max(self.peak, self.now)
+            self.largest = max(self.largest, size)
             weakref.finalize(storage, self._release, key, size)
 
     def _release(self, key: int, size: int) -> None:

@@ -2,30 +2,36 @@
 
 from collections.abc import Iterable
 
-import numpy as np
 import torch
-from jaxtyping import Int
 from torch import Tensor
 
-from scrubbing.dataset import Columns
 from scrubbing.errors import GraphError
+from scrubbing.evaluate import Evaluator
 from scrubbing.graph import Graph
+from scrubbing.plan import Planner
+from scrubbing.sampling.streams import References
 
-CHECKED_ROWS = 4
+CHECKED = 4  # draws
 TOLERANCE = 1e-3  # relative to the largest loss: far above float32's rounding, far below a wrong sign
 
 
-def check_networks(graphs: Iterable[Graph], columns: Columns, references: Int[np.ndarray, " row"]) -> None:
-    """Raise unless every network is deterministic and agrees with the one it was rewritten from, on a few rows."""
+def check_networks(graphs: Iterable[Graph], planner: Planner, evaluator: Evaluator) -> None:
+    """Raise unless every network is deterministic and agrees with the one it was rewritten from, on a few references.
+
+    They are computed as they will be: a rewritten graph of which nothing but equal calls is left agrees by itself.
+    """
     graphs = list(dict.fromkeys(graphs))
-    _refuse_training_mode(graphs)
-    few = {name: column[references[:CHECKED_ROWS]] for name, column in columns.items()}
-    originals: dict[Graph, Tensor] = {}
+    origins = list(dict.fromkeys(graph.origin for graph in graphs))
+    _refuse_training_mode([*graphs, *origins])
+    losses, again = (_losses(some, planner, evaluator) for some in ([*graphs, *origins], origins))
+    if not all(torch.allclose(losses[g], again[g], rtol=0, atol=0, equal_nan=True) for g in origins):
+        raise GraphError(
+            "the network gives other losses for the same rows when it is run again; take the randomness out of it "
+            "(dropout, sampling), or make it a column of the data"
+        )
     for graph in graphs:
-        if graph.origin not in originals:
-            originals[graph.origin] = _deterministic(graph.origin, few)
-        before = originals[graph.origin]
-        difference = (_losses(graph, few) - before).abs().max().item() if graph is not graph.origin else 0.0
+        before = losses[graph.origin]
+        difference = (losses[graph] - before).abs().max().item() if graph is not graph.origin else 0.0
         if not difference <= TOLERANCE * max(1.0, before.abs().max().item()):
             raise GraphError(
                 f"a rewritten graph and the one that it was rewritten from differ by up to {difference:.3g} on the "
@@ -33,19 +39,11 @@ def check_networks(graphs: Iterable[Graph], columns: Columns, references: Int[np
             )
 
 
-def _losses(graph: Graph, data: Columns) -> Tensor:
-    with torch.no_grad():
-        return torch.as_tensor(graph(data)).double()
-
-
-def _deterministic(graph: Graph, data: Columns) -> Tensor:
-    losses = _losses(graph, data)
-    if not torch.allclose(losses, _losses(graph, data), rtol=0, atol=0, equal_nan=True):
-        raise GraphError(
-            "the network gives other losses for the same rows when it is run again; take the randomness out of it "
-            "(dropout, sampling), or make it a column of the data"
-        )
-    return losses
+def _losses(graphs: Iterable[Graph], planner: Planner, evaluator: Evaluator) -> dict[Graph, Tensor]:
+    graphs = list(graphs)
+    roots = [planner.plain(graph, References()) for graph in graphs]
+    values = evaluator.chunk(roots, 0, min(CHECKED, len(evaluator.sample)))
+    return {graph: torch.as_tensor(value).double() for graph, value in zip(graphs, values, strict=True)}
 
 
 def _refuse_training_mode(graphs: Iterable[Graph]) -> None:

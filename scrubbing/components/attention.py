@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any, ClassVar
 
 import torch
@@ -57,8 +58,13 @@ class HeadOutput(Component):
     W_O: Float[Tensor, "head d_head d_model"]
     mask: Offsets | None = None
 
+    @cached_property
+    def writer(self) -> Write:
+        """What writes what was moved."""
+        return Write(self.W_O)
+
     def __call__(self, pattern: PatternValue, v: PerHead) -> Resid:
-        return Write(self.W_O)(Moved(self.mask)(pattern, v))
+        return self.writer(Moved(self.mask)(pattern, v))
 
     def lower(self, arguments: tuple[Expression, ...], call: Caller) -> Expression:
         """What is off a mask is the whole less what is under it; the whole needs no pattern to be held."""
@@ -69,7 +75,7 @@ class HeadOutput(Component):
             z = call(FusedHeads(pattern.fn.scale), (*pattern.arguments, v))
         else:
             z = call(Moved(self.mask), arguments)
-        return call(Write(self.W_O), (z,))
+        return call(self.writer, (z,))
 
 
 @dataclass(frozen=True, eq=False)
@@ -137,13 +143,18 @@ class Attention(Component):
 
     sums_inputs: ClassVar[bool] = True
 
+    @cached_property
+    def writer(self) -> Write:
+        """What writes the heads' `z`."""
+        return Write(self.W_O)
+
     def __call__(self, *terms: Resid) -> Resid:
-        return Write(self.W_O)(FusedHeads(self.scale)(self.q(*terms), self.k(*terms), self.v(*terms)))
+        return self.writer(FusedHeads(self.scale)(self.q(*terms), self.k(*terms), self.v(*terms)))
 
     def lower(self, arguments: tuple[Expression, ...], call: Caller) -> Expression:
         """Queries, keys and values are shared with whoever else asks for them."""
         parts = tuple(call(part, arguments) for part in (self.q, self.k, self.v))
-        return call(Write(self.W_O), (call(FusedHeads(self.scale), parts),))
+        return call(self.writer, (call(FusedHeads(self.scale), parts),))
 
     def heads(self, heads: Sequence[int]) -> "Attention":
         """The same for some of the heads."""

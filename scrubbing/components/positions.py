@@ -72,8 +72,24 @@ class Restrictable(Protocol):
         ...
 
 
+@dataclass(frozen=True)
+class Restriction:
+    """A value at the positions needed, which the value's own function may know a cheaper way to."""
+
+    at: At
+
+    def lower(self, arguments: tuple[Expression, ...], call: Caller) -> Expression:
+        """As the function knows, or else by taking the positions from all of the value."""
+        (value,) = arguments
+        if isinstance(value, Call) and isinstance(value.fn, Restrictable):
+            return value.fn.restricted(value.arguments, self.at, call)
+        return call(Take(), (value, self.at.index))
+
+    def __call__(self, value: Tensor) -> Tensor:
+        """Never computed: it is lowered to other calls."""
+        raise NotImplementedError
+
+
 def restricted(value: Expression, at: At, call: Caller) -> Expression:
     """A value at the positions needed, computed nowhere else where that can be."""
-    if isinstance(value, Call) and isinstance(value.fn, Restrictable):
-        return value.fn.restricted(value.arguments, at, call)
-    return call(Take(), (value, at.index))
+    return call(Restriction(at), (value,))  # a call, so that it is known when asked for again

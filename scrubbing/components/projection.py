@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import ClassVar
 
 import torch
@@ -61,7 +62,7 @@ class Projection(Component):
         """The stream is read and normalised once for all that project it."""
         return call(self.of_normalised, (call(self.reader, arguments),))
 
-    @property
+    @cached_property
     def of_normalised(self) -> "ProjectionOfNormalised":
         """The projection of a stream that has been normalised already."""
         return ProjectionOfNormalised(self.W, self.b, self.position, self.rotary)

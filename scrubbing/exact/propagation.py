@@ -22,7 +22,7 @@ from scrubbing.errors import DataError
 from scrubbing.evaluate import Evaluator
 from scrubbing.exact.draws import Contexts, Data, Describer, Description, Draw, Rows, contexts_of, refuse_beyond
 from scrubbing.exact.losses import ExactLosses
-from scrubbing.memory import footprint
+from scrubbing.memory import allocations_of
 from scrubbing.plan import Planner
 from scrubbing.policy import Policy
 from scrubbing.positions import refuse_illegal_positions
@@ -301,7 +301,7 @@ class Propagation:
 def _in_chunks(name: str, rows: int, evaluate: Callable[[int, int], Any]) -> Any:
     """What is computed at a node for all rows, as many together as memory allows."""
     try:
-        size = footprint(partial(evaluate, 0)).rows(MEMORY) if rows > FEW else FEW
+        size = MEMORY // max(1, allocations_of(partial(evaluate, 0, 1)).peak) if rows > FEW else FEW
         chunks = [(start, min(start + size, rows)) for start in range(0, rows, max(1, size))]
         return concatenated([one_per_row(evaluate(start, stop), stop - start) for start, stop in chunks])
     except DataError as error:
