@@ -11,7 +11,8 @@ from torch import Tensor
 from hypotheses.induction.ladder import HEADS_DO_NOTHING, experiments, hypothesis, network
 from hypotheses.induction.roles import load_roles
 from hypotheses.induction.suite import SHIPPED, suite
-from scrubbing import Hypothesis, Score, scrub
+from scrubbing import Hypothesis, Score, explain, scrub
+from scrubbing.cost import counting_flops
 from scrubbing.lens import Transformer, load_transformer
 
 from .figures import Figure, in_turns, quotient
@@ -36,16 +37,18 @@ class Ladder:
         return scrub(self.hypotheses, self.data, baseline=self.baseline, others="reference", **settings)
 
 
-def ladder(*, rows: int, vocabulary: int | None = None, seed: int = 0) -> Ladder:
+def ladder(*, rows: int, vocabulary: int | None = None, heads: int | None = None, seed: int = 0) -> Ladder:
     """The 25 experiments and their baseline on the first rows of the shipped data.
 
     With a vocabulary the model's embedding and unembedding are extended by random rows: the rows' tokens stay what they
-    are, and every logit is computed. A random quarter of each row's positions is evaluated.
+    are, and every logit is computed. With `heads` only so many of the induction heads are taken for such. A random
+    quarter of each row's positions is evaluated.
     """
     shipped = suite()
     model = load_transformer(SHIPPED)
     model = model if vocabulary is None else extended(model, vocabulary, seed=seed)
-    G = network(model, load_roles(SHIPPED / "roles.json", n_layers=2, n_heads=model.config.n_heads))
+    roles = load_roles(SHIPPED / "roles.json", n_layers=2, n_heads=model.config.n_heads)
+    G = network(model, roles.model_copy(update={"induction": roles.induction[:heads]}))
     hypotheses = {name: hypothesis(G, streams) for name, streams in experiments().items()}
     data = {name: torch.as_tensor(column)[:rows] for name, column in shipped.cases[0].data.items()}
     data["weights"] = quarter(data["weights"], seed=seed)
@@ -80,10 +83,19 @@ def quarter(weights: Tensor, *, seed: int) -> Tensor:
 
 
 def measure(
-    *, rows: int = 256, repeats: int = 3, vocabulary: int | None = None, tune: bool = True, **settings
+    *,
+    rows: int = 256,
+    repeats: int = 3,
+    vocabulary: int | None = None,
+    heads: int | None = None,
+    tune: bool = True,
+    **settings,
 ) -> list[Figure]:
-    """The time of all experiments together, divided by that of a plain pass, by two denominators."""
-    L = ladder(rows=rows, vocabulary=vocabulary)
+    """The time of all experiments together, divided by that of a plain pass, by two denominators, and the floor.
+
+    The floor is the same quotient of counted floating-point operations.
+    """
+    L = ladder(rows=rows, vocabulary=vocabulary, heads=heads)
     size = L.model.config.out_vocab
     tokens, labels = L.data["tokens"], L.data["labels"]
     plain = Plain(L.model)
@@ -98,10 +110,20 @@ def measure(
         for name, losses in passes.items():
             check_equal(f"the plain pass ({name})", (losses() * L.data["weights"]).sum(1).mean().item(), original)
         seconds = in_turns(repeats, scrub=lambda: L.score(**settings), **passes)
-    name = f"ladder, vocabulary {size:,}"
+    with counting_flops() as so_far, torch.no_grad():
+        passes["simple"]()
+        plain_flops = so_far()
+    planned = explain(L.hypotheses, L.data, baseline=L.baseline, others="reference")
+    name = f"ladder, vocabulary {size:,}" + (f", {heads} induction heads" if heads else "")
     about = f"{rows} rows of {tokens.shape[1]}, {len(L.hypotheses) + 1} experiments"
     sizes = {"simple": f"{chunk} rows at a time", "best": f"tiles of {tile[0]} x {tile[1]}"}
-    return [
+    floor = Figure(
+        name,
+        "the same in floating-point operations",
+        planned.flops / plain_flops,
+        detail=f"{planned.flops / 1e9:.4g} G / {plain_flops / 1e9:.4g} G",
+    )
+    times = [
         quotient(
             name,
             f"all experiments / one plain forward pass ({kind})",
@@ -112,6 +134,7 @@ def measure(
         )
         for kind in passes
     ]
+    return [*times, floor]
 
 
 def check_equal(what: str, value: float, expected: float, *, tolerance: float = TOLERANCE) -> None:

@@ -21,11 +21,12 @@ BENCHMARKS: dict[str, Callable[[argparse.Namespace], Sequence[Result]]] = {
     "ladder-50257": lambda o: ladder.measure(
         rows=max(1, o.rows // 4), repeats=o.repeats, check=o.check, vocabulary=50257
     ),
+    "ladder-2-heads": lambda o: ladder.measure(rows=o.rows, repeats=o.repeats, check=o.check, heads=2),
     "reference": lambda o: reference.measure(
         rust_circuit=o.rust_circuit, rows=max(2, o.rows // 4), repeats=o.repeats, settings={"check": o.check}
     ),
     "paths": lambda o: paths.measure(
-        rows=max(1, o.rows // 32), repeats=o.repeats, heads=o.heads, settings={"check": o.check}
+        rows=max(1, o.rows // 16), repeats=o.repeats, heads=o.heads, settings={"check": o.check}
     ),
     "growth": lambda o: growth.measure(rows=max(4, o.rows // 4), repeats=o.repeats),
     "memory": lambda o: memory.measure(rows=2 * o.rows, threads=o.threads),
