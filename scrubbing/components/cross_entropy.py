@@ -115,6 +115,13 @@ class _Network:
         """The network agrees with itself."""
         return Readings(self.loss[None], torch.zeros_like(self.loss)[None], torch.ones_like(self.loss)[None])
 
+    def top_and_log_sum(self, normed: Tensor) -> tuple[Tensor, Tensor]:
+        """The largest logit of each vector, and the logarithm of the sum of exponentials, however far from these."""
+        logits = (rows @ self.U + self.b for rows in normed.split(max(1, TILE // len(self.b))))
+        found = [(each.amax(dim=-1), (LN2 * each).logsumexp(dim=-1) / LN2) for each in logits]
+        top, lse = zip(*found, strict=True)
+        return torch.cat(top), torch.cat(lse)
+
     def expected_logit(self, x: Tensor, s: Tensor) -> Tensor:
         """The mean logit of a stream under the network's own prediction."""
         return s[..., 0] * (x * self.expected_U).sum(dim=-1) + self.expected_b
@@ -128,8 +135,7 @@ def _beside(norm: Norm, own: _Network, change: Change, labels: Tensor) -> Readin
     lse, top = _log_sums(own.unscaled, s, s * z, change.unembedding, own.top)
     lost = ~((lse > own.top + math.log2(SAFE[0])) & (lse < own.top + math.log2(SAFE[1])))
     if lost.any():
-        logits = (s * x)[lost] @ own.U + own.b
-        top[lost], lse[lost] = logits.amax(dim=-1), (LN2 * logits).logsumexp(dim=-1) / LN2
+        top[lost], lse[lost] = own.top_and_log_sum((s * x)[lost])
     at_label, at_token = (_logit(own, s, z, change.unembedding, token) for token in (labels, own.token))
     kl = lse - own.lse - (own.expected_logit(x, s) - own.expected_logit(own.x, norm.scale(own.x)))
     # The same logit summed in another order differs by rounding.
@@ -152,7 +158,7 @@ def _log_sums(unscaled: Tensor, s: Tensor, sz: Tensor, folded: Tensor, shift: Te
 
 
 def _tiles(columns: int, rows: int) -> Iterator[slice]:
-    width = max(64, TILE // rows // 64 * 64)  # matrix products are slower at odd sizes
+    width = max(64, TILE // max(1, rows) // 64 * 64)  # matrix products are slower at odd sizes
     return (slice(start, start + width) for start in range(0, columns, width))
 
 
