@@ -8,8 +8,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from scrubbing.components.base import Component
-from scrubbing.components.beside import Chosen, Final, Labels, Weights, beside
-from scrubbing.components.positions import At, CausalMask, EvaluatedPositions, Index, restricted
+from scrubbing.components.beside import Chosen, Final, Labels, beside
+from scrubbing.components.positions import At, CausalMask, EvaluatedPositions, Index, Weights, restricted
 from scrubbing.components.readout import Logits, Readout
 from scrubbing.components.residual import terms_of, written
 from scrubbing.expressions import Call, Caller, Compared, Expression
