@@ -33,10 +33,12 @@ class WeightedCrossEntropy(Component):
         logits, labels, weights = arguments
         if not (isinstance(logits, Call) and isinstance(logits.fn, Readout)):
             return None
+        terms = written(terms_of(logits.arguments), call)
+        if not terms:
+            return None  # all of them cancel
         index = call(EvaluatedPositions(), (weights,))
         at = At(index, call(CausalMask(), (index, weights)))
-        terms = (restricted(term, at, call) for term in written(terms_of(logits.arguments), call))
-        return call(LossAt(logits.fn), (index, labels, weights, *terms))
+        return call(LossAt(logits.fn), (index, labels, weights, *(restricted(term, at, call) for term in terms)))
 
 
 @dataclass(frozen=True, eq=False)
