@@ -13,6 +13,7 @@ from scrubbing.graph import Graph
 
 CHECKED_ROWS = 4
 TOLERANCE = 1e-3  # relative to the largest loss: far above float32's rounding, far below a wrong sign
+ROUNDINGS = 16  # of the coarsest type, where that comes to more
 
 
 def check_networks(graphs: Iterable[Graph], columns: Columns, references: Int[np.ndarray, " row"]) -> None:
@@ -20,32 +21,35 @@ def check_networks(graphs: Iterable[Graph], columns: Columns, references: Int[np
     graphs = list(dict.fromkeys(graphs))
     _refuse_training_mode(graphs)
     few = {name: column[references[:CHECKED_ROWS]] for name, column in columns.items()}
-    originals: dict[Graph, Tensor] = {}
+    originals: dict[Graph, tuple[Tensor, float]] = {}
     for graph in graphs:
         if graph.origin not in originals:
             originals[graph.origin] = _deterministic(graph.origin, few)
-        before = originals[graph.origin]
-        difference = (_losses(graph, few) - before).abs().max().item() if graph is not graph.origin else 0.0
-        if not difference <= TOLERANCE * max(1.0, before.abs().max().item()):
+        before, rounding = originals[graph.origin]
+        difference = (_losses(graph, few)[0] - before).abs().max().item() if graph is not graph.origin else 0.0
+        if not difference <= max(TOLERANCE, ROUNDINGS * rounding) * max(1.0, before.abs().max().item()):
             raise GraphError(
                 f"a rewritten graph and the one that it was rewritten from differ by up to {difference:.3g} on the "
                 f"first {len(before)} references; a rewrite must change no value (check=False skips this test)"
             )
 
 
-def _losses(graph: Graph, data: Columns) -> Tensor:
+def _losses(graph: Graph, data: Columns) -> tuple[Tensor, float]:
+    """The losses, and the rounding of the coarsest type that the network computes with."""
     with torch.no_grad():
-        return torch.as_tensor(graph(data)).double()
+        values = dict(zip(graph, graph.activations(data, *graph), strict=True))
+    types = {value.dtype for value in values.values() if isinstance(value, Tensor) and value.is_floating_point()}
+    return torch.as_tensor(values[graph.output]).double(), max((torch.finfo(t).eps for t in types), default=0.0)
 
 
-def _deterministic(graph: Graph, data: Columns) -> Tensor:
-    losses = _losses(graph, data)
-    if not torch.allclose(losses, _losses(graph, data), rtol=0, atol=0, equal_nan=True):
+def _deterministic(graph: Graph, data: Columns) -> tuple[Tensor, float]:
+    losses, rounding = _losses(graph, data)
+    if not torch.allclose(losses, _losses(graph, data)[0], rtol=0, atol=0, equal_nan=True):
         raise GraphError(
             "the network gives other losses for the same rows when it is run again; take the randomness out of it "
             "(dropout, sampling), or make it a column of the data"
         )
-    return losses
+    return losses, rounding
 
 
 def _refuse_training_mode(graphs: Iterable[Graph]) -> None:

@@ -15,7 +15,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from scrubbing.components.norm import Norm
-from scrubbing.components.readout import Readout
+from scrubbing.components.readout import Readout, precise
 
 BLOCK = 128  # positions at a time
 TILE = 2**19  # logits of all hypotheses together held at a time: what a core keeps close
@@ -54,11 +54,11 @@ class Change:
 
 def fold(readout: Readout, W: Float[Tensor, "width d_model"] | None = None) -> Float[Tensor, "rows d_vocab"]:
     """The unembedding of `z W` (of the stream itself without W): its matrix, below that its bias and a row of ones."""
-    norm, U = readout.reader.norm, _precise(readout.W_U)
-    b = torch.zeros_like(U[0]) if readout.b_U is None else _precise(readout.b_U)
-    b = b if norm.b is None else b + _precise(norm.b) @ U
-    U = U if norm.w is None else _precise(norm.w)[:, None] * U
-    U = U if W is None else norm.centred(_precise(W)) @ U
+    norm, U = readout.reader.norm, precise(readout.W_U)
+    b = torch.zeros_like(U[0]) if readout.b_U is None else precise(readout.b_U)
+    b = b if norm.b is None else b + precise(norm.b) @ U
+    U = U if norm.w is None else precise(norm.w)[:, None] * U
+    U = U if W is None else norm.centred(precise(W)) @ U
     return torch.cat([U / LN2, b[None] / LN2, torch.ones_like(b)[None]])
 
 
@@ -99,7 +99,7 @@ class _Network:
     @classmethod
     def of(cls, norm: Norm, unembedding: Tensor, resid: Tensor, labels: Tensor) -> "_Network":
         U, b = unembedding[:-2], unembedding[-2]
-        x = norm.centred(_precise(resid))
+        x = norm.centred(precise(resid))
         unscaled = x @ U
         logits = torch.addcmul(b, unscaled, norm.scale(x))
         top, token = logits.max(dim=-1)
@@ -129,8 +129,8 @@ class _Network:
 
 def _beside(norm: Norm, own: _Network, change: Change, labels: Tensor) -> Readings:
     """The readings of the hypotheses of one group."""
-    z = _precise(change.z) if change.W is not None else norm.centred(_precise(change.z))
-    x = own.x + (z if change.W is None else z @ norm.centred(_precise(change.W)))
+    z = precise(change.z) if change.W is not None else norm.centred(precise(change.z))
+    x = own.x + (z if change.W is None else z @ norm.centred(precise(change.W)))
     s = norm.scale(x)
     lse, top = _log_sums(own.unscaled, s, s * z, change.unembedding, own.top)
     lost = ~((lse > own.top + math.log2(SAFE[0])) & (lse < own.top + math.log2(SAFE[1])))
@@ -166,8 +166,3 @@ def _logit(own: _Network, s: Tensor, z: Tensor, folded: Tensor, token: Tensor) -
     """Each hypothesis's logit of one token per position."""
     unscaled = own.unscaled.gather(1, token[:, None])[:, 0] + (z * folded[:-2, token].T).sum(dim=-1)
     return unscaled * s[..., 0] + folded[-2, token]
-
-
-def _precise(x: Tensor) -> Tensor:
-    """In 32 bits at least: sums over a vocabulary are too long for fewer."""
-    return x if x.dtype in (torch.float32, torch.float64) else x.float()
