@@ -151,7 +151,7 @@ def _log_sums(unscaled: Tensor, s: Tensor, sz: Tensor, folded: Tensor, shift: Te
     total, top = torch.zeros_like(s[..., 0]), torch.full_like(s[..., 0], -torch.inf)
     for columns in _tiles(folded.shape[1], hypotheses * positions):
         logits = unscaled[:, columns] * s
-        logits.view(len(left), -1).addmm_(left, folded[:, columns])
+        logits.flatten(0, 1).addmm_(left, folded[:, columns])
         top = torch.maximum(top, logits.amax(dim=-1))
         total += logits.exp2_().sum(dim=-1)
     return shift + total.log2(), shift + top
