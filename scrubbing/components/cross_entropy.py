@@ -138,8 +138,8 @@ def _beside(norm: Norm, own: _Network, change: Change, labels: Tensor) -> Readin
         top[lost], lse[lost] = own.top_and_log_sum((s * x)[lost])
     at_label, at_token = (_logit(own, s, z, change.unembedding, token) for token in (labels, own.token))
     kl = lse - own.lse - (own.expected_logit(x, s) - own.expected_logit(own.x, norm.scale(own.x)))
-    # The same logit summed in another order differs by rounding.
-    same = top - at_token <= 64 * torch.finfo(top.dtype).eps * (1 + top.abs())
+    # The same logit summed in another order differs by the rounding of what is summed.
+    same = top - at_token <= 64 * torch.finfo(top.dtype).eps * (1 + top.abs() + own.top.abs())
     return Readings(LN2 * (lse - at_label), LN2 * kl, same.to(lse))
 
 
