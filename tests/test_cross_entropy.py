@@ -129,7 +129,9 @@ def test_logits_hundreds_from_the_networks_are_summed_all_the_same(network, hypo
 def test_no_position_has_no_readings(groups):
     readout = make_readout("LN", True)
     changes = [change.at(slice(0)) for change in make_groups(readout)[0][:groups]]
-    found = readings(readout.reader.norm, fold(readout), torch.zeros(0, D_MODEL).double(), changes, torch.zeros(0).long())
+    found = readings(
+        readout.reader.norm, fold(readout), torch.zeros(0, D_MODEL).double(), changes, torch.zeros(0).long()
+    )
     assert [values.shape for values in found] == [(1 + sum(len(c.z) for c in changes), 0)] * 3
 
 
@@ -139,7 +141,9 @@ def test_equal_largest_logits_agree_also_where_rounding_parts_them():
     readout = Readout(ResidualReader(Norm("LN")), W_U)
     resid, W = random(POSITIONS, D_MODEL, seed=5, dtype=torch.float32), random(2, D_MODEL, seed=6, dtype=torch.float32)
     z = random(4, POSITIONS, 2, seed=7, dtype=torch.float32)
-    found = readings(readout.reader.norm, fold(readout), resid, [Change(z, W, fold(readout, W))], torch.zeros(11).long())
+    found = readings(
+        readout.reader.norm, fold(readout), resid, [Change(z, W, fold(readout, W))], torch.zeros(11).long()
+    )
     assert found.agreement.min() == 1
 
 
