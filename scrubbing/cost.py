@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from fractions import Fraction
 from functools import partial
+from textwrap import wrap
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,8 @@ from scrubbing.evaluate import Evaluator, evaluation_order, streams_of
 from scrubbing.expressions import ByPosition, Call, Expression, Item
 from scrubbing.memory import allocations_of, readable
 from scrubbing.sampling.streams import Drawn, References, Stream
+
+WIDTH = 80  # characters of a line of print
 
 Shape = tuple[int, ...]
 
@@ -73,16 +76,21 @@ class Cost(BaseModel):
     kinds: tuple[Kind, ...]
 
     def __str__(self) -> str:
-        plain = ", ".join(f"{stream} {calls}" for stream, calls in self.plain.items() if calls)
+        plain = ", ".join(f"{_shortened(stream)} {calls}" for stream, calls in self.plain.items() if calls)
+        calls = f"{self.streams} streams of rows; calls on one stream: {plain or 'none'}; on several: {self.mixed}"
         lines = [
             f"{self.hypotheses} hypotheses, {self.draws:,} draws of {self.chunk:,} at a time",
-            f"{self.streams} streams of rows; calls on one stream: {plain or 'none'}; on several: {self.mixed}",
+            *wrap(calls, WIDTH, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False),
             f"{self.logits_rows:,} rows of logits",
             f"{_scaled(self.flops)}FLOP, {_scaled(self.once)}FLOP of them once",
             f"{readable(self.peak_bytes)} at most, of {readable(self.memory)} allowed",
         ]
-        width = max((len(kind.name) for kind in self.kinds), default=0)
-        table = [f"  {k.name:<{width}}  {k.calls:>5} calls  {_scaled(k.flops):>8}FLOP" for k in self.kinds]
+        names = [_shortened(kind.name) for kind in self.kinds]
+        width = max(map(len, names), default=0)
+        table = [
+            f"  {name:<{width}}  {kind.calls:>5} calls  {_scaled(kind.flops):>8}FLOP"
+            for name, kind in zip(names, self.kinds, strict=True)
+        ]
         return "\n".join([*lines, *table])
 
 
@@ -99,7 +107,7 @@ def cost(evaluator: Evaluator, roots: Sequence[Expression], hypotheses: int) -> 
         step: Fraction(int(c.sum()), int(c[probed])) for step, c in counts.items() if c[probed]
     }
     flops = {step: once[step] + int(second[step] * times.get(step, draws)) for step in order}
-    chunk = evaluator.chunk_size(roots)
+    chunk = min(draws, evaluator.chunk_size(roots))
     peak = allocations_of(partial(evaluator.chunk, roots, 0, chunk)).peak + evaluator.held_bytes
     calls = [step for step in order if isinstance(step, Call) and not isinstance(step.fn, Item)]
     seen = {step: streams_of(step) for step in calls}
@@ -170,6 +178,11 @@ def _label(stream: Stream) -> str:
             return "/".join(key)
         case _:
             return "given rows"
+
+
+def _shortened(name: str, width: int = 50) -> str:
+    """A name without its beginning where it is too long for a line: the end tells nodes apart."""
+    return name if len(name) <= width else f"...{name[3 - width :]}"
 
 
 def _scaled(number: int) -> str:

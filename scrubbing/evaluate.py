@@ -73,16 +73,14 @@ class Evaluator:
         `progress` is told how many draws are done, chunk by chunk. Chunks that `journal` has are not computed again;
         it says where they end too, since rounding depends on what is computed together.
 
-        Where a chunk does not fit into memory after all, it is tried again at half the size.
+        Where a chunk does not fit into memory after all, it and those after it have half the size.
         """
         pieces: list[list[Tensor]] = []
         start, size = 0, None
         while start < len(self.sample):
             chunk = journal.find(start) if journal else None
             if chunk is None:
-                size = size or self.chunk_size(roots)
-                stop = min(start + size, len(self.sample))
-                chunk = Chunk(start, stop, size, self._finished(roots, start, stop))
+                chunk = self._finished(roots, start, size or self.chunk_size(roots))
                 if journal:
                     journal.keep(chunk)
             pieces.append(chunk.losses)
@@ -90,18 +88,18 @@ class Evaluator:
             progress(start)
         return [torch.cat(piece) for piece in zip(*pieces, strict=True)]
 
-    def _finished(self, roots: Sequence[Expression], start: int, stop: int) -> list[Tensor]:
-        """The losses of some draws, in halves where they do not fit into memory together."""
-        try:
-            return [_one_loss_per_row(value, stop - start) for value in self.chunk(roots, start, stop)]
-        except Exception as error:
-            if not is_out_of_memory(error) or stop - start == 1:
-                raise
-        # Outside of the handler, which holds what was computed so far.
-        middle = (start + stop) // 2
-        warnings.warn(f"out of memory; going on with {middle - start} draws at a time", ScrubbingWarning, stacklevel=3)
-        halves = (self._finished(roots, start, middle), self._finished(roots, middle, stop))
-        return [torch.cat(pair) for pair in zip(*halves, strict=True)]
+    def _finished(self, roots: Sequence[Expression], start: int, size: int) -> Chunk:
+        """The chunk of so many draws, or of as many as fit into memory together."""
+        while True:
+            rows = min(size, len(self.sample) - start)
+            try:
+                values = self.chunk(roots, start, start + rows)
+                return Chunk(start, start + rows, size, [_one_loss_per_row(value, rows) for value in values])
+            except Exception as error:
+                if not is_out_of_memory(error) or rows == 1:
+                    raise
+            size = rows // 2  # outside of the handler, which holds what was computed so far
+            _warn_of_smaller_chunks(size)
 
     def chunk_size(self, roots: Sequence[Expression]) -> int:
         """How many draws at a time keep within the memory, by what one of them takes."""
@@ -295,6 +293,11 @@ def evaluation_order(roots: Iterable[Expression]) -> list[Expression]:
 def streams_of(value: Expression) -> set[Stream]:
     """The streams of rows that a value is computed from."""
     return {step.stream for step in evaluation_order([value]) if isinstance(step, Leaf | Averaged)}
+
+
+def _warn_of_smaller_chunks(size: int) -> None:
+    what = "1 draw" if size == 1 else f"{size} draws"
+    warnings.warn(f"out of memory; going on with {what} at a time", ScrubbingWarning, stacklevel=4)
 
 
 def _one_loss_per_row(value: Any, rows: int) -> Tensor:

@@ -21,7 +21,7 @@ def memory_in_bytes(memory: Memory | None) -> int:
     if memory is None:
         return DEFAULT
     try:
-        size = int(TypeAdapter(ByteSize).validate_python(memory))
+        size = 0 if isinstance(memory, bool) else int(TypeAdapter(ByteSize).validate_python(memory))
     except ValidationError:
         size = 0
     if size <= 0:

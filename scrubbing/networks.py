@@ -1,18 +1,21 @@
 """What is asked of a network before it is scrubbed: is it deterministic, and the one that it was rewritten from?"""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from scrubbing.errors import GraphError
 from scrubbing.evaluate import Evaluator
+from scrubbing.expressions import Expression
 from scrubbing.graph import Graph
 from scrubbing.plan import Planner
 from scrubbing.sampling.streams import References
 
 CHECKED = 4  # draws
 TOLERANCE = 1e-3  # relative to the largest loss: far above float32's rounding, far below a wrong sign
+ROUNDINGS = 16  # of the coarsest type, where that comes to more
 
 
 def check_networks(graphs: Iterable[Graph], planner: Planner, evaluator: Evaluator) -> None:
@@ -23,7 +26,7 @@ def check_networks(graphs: Iterable[Graph], planner: Planner, evaluator: Evaluat
     graphs = list(dict.fromkeys(graphs))
     origins = list(dict.fromkeys(graph.origin for graph in graphs))
     _refuse_training_mode([*graphs, *origins])
-    losses, again = (_losses(some, planner, evaluator) for some in ([*graphs, *origins], origins))
+    (losses, rounding), (again, _) = (_losses(some, planner, evaluator) for some in ([*graphs, *origins], origins))
     if not all(torch.allclose(losses[g], again[g], rtol=0, atol=0, equal_nan=True) for g in origins):
         raise GraphError(
             "the network gives other losses for the same rows when it is run again; take the randomness out of it "
@@ -32,18 +35,25 @@ def check_networks(graphs: Iterable[Graph], planner: Planner, evaluator: Evaluat
     for graph in graphs:
         before = losses[graph.origin]
         difference = (losses[graph] - before).abs().max().item() if graph is not graph.origin else 0.0
-        if not difference <= TOLERANCE * max(1.0, before.abs().max().item()):
+        if not difference <= max(TOLERANCE, ROUNDINGS * rounding) * max(1.0, before.abs().max().item()):
             raise GraphError(
                 f"a rewritten graph and the one that it was rewritten from differ by up to {difference:.3g} on the "
                 f"first {len(before)} references; a rewrite must change no value (check=False skips this test)"
             )
 
 
-def _losses(graphs: Iterable[Graph], planner: Planner, evaluator: Evaluator) -> dict[Graph, Tensor]:
+def _losses(graphs: Iterable[Graph], planner: Planner, evaluator: Evaluator) -> tuple[dict[Graph, Tensor], float]:
+    """The losses, and the rounding of the coarsest type that anything was computed with."""
     graphs = list(graphs)
+    roundings = [0.0]
+
+    def observe(step: Expression, values: Mapping[Expression, Any]) -> None:
+        if isinstance(values[step], Tensor) and values[step].is_floating_point():
+            roundings.append(torch.finfo(values[step].dtype).eps)
+
     roots = [planner.plain(graph, References()) for graph in graphs]
-    values = evaluator.chunk(roots, 0, min(CHECKED, len(evaluator.sample)))
-    return {graph: torch.as_tensor(value).double() for graph, value in zip(graphs, values, strict=True)}
+    values = evaluator.chunk(roots, 0, min(CHECKED, len(evaluator.sample)), observe)
+    return {g: torch.as_tensor(value).double() for g, value in zip(graphs, values, strict=True)}, max(roundings)
 
 
 def _refuse_training_mode(graphs: Iterable[Graph]) -> None:

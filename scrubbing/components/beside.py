@@ -4,18 +4,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, Shaped
 from torch import Tensor
 
 from scrubbing.components.base import Component
 from scrubbing.components.cross_entropy import Change, Readings, fold, readings
-from scrubbing.components.positions import Index
+from scrubbing.components.positions import Index, Weights
 from scrubbing.components.readout import Readout
 from scrubbing.components.residual import Resid, ResidualReader, Sum, Write, by_matrix, difference, terms_of, written
 from scrubbing.expressions import Call, Caller, Compared, Expression, Item
 
 Labels = Int[Tensor, "batch position"]
-Weights = Float[Tensor, "batch position"]
 Final = Float[Tensor, "batch evaluated d_model"]
 
 # The matrices whose part of the final stream hypotheses change (none: the stream as a whole), and each one's changes.
@@ -125,7 +124,7 @@ class Chosen:
     rows: int
     entries: Int[Tensor, " entry"]  # of `[batch, evaluated]`, as one list
     labels: Int[Tensor, " entry"]
-    weights: Float[Tensor, " entry"]
+    weights: Shaped[Tensor, " entry"]
     row: Int[Tensor, " entry"]
 
     @classmethod

@@ -15,7 +15,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from scrubbing.components.norm import Norm
-from scrubbing.components.readout import Readout
+from scrubbing.components.readout import Readout, precise
 
 BLOCK = 128  # positions at a time
 TILE = 2**19  # logits of all hypotheses together held at a time: what a core keeps close
@@ -54,11 +54,11 @@ class Change:
 
 def fold(readout: Readout, W: Float[Tensor, "width d_model"] | None = None) -> Float[Tensor, "rows d_vocab"]:
     """The unembedding of `z W` (of the stream itself without W): its matrix, below that its bias and a row of ones."""
-    norm, U = readout.reader.norm, _precise(readout.W_U)
-    b = torch.zeros_like(U[0]) if readout.b_U is None else _precise(readout.b_U)
-    b = b if norm.b is None else b + _precise(norm.b) @ U
-    U = U if norm.w is None else _precise(norm.w)[:, None] * U
-    U = U if W is None else norm.centred(_precise(W)) @ U
+    norm, U = readout.reader.norm, precise(readout.W_U)
+    b = torch.zeros_like(U[0]) if readout.b_U is None else precise(readout.b_U)
+    b = b if norm.b is None else b + precise(norm.b) @ U
+    U = U if norm.w is None else precise(norm.w)[:, None] * U
+    U = U if W is None else norm.centred(precise(W)) @ U
     return torch.cat([U / LN2, b[None] / LN2, torch.ones_like(b)[None]])
 
 
@@ -99,7 +99,7 @@ class _Network:
     @classmethod
     def of(cls, norm: Norm, unembedding: Tensor, resid: Tensor, labels: Tensor) -> "_Network":
         U, b = unembedding[:-2], unembedding[-2]
-        x = norm.centred(_precise(resid))
+        x = norm.centred(precise(resid))
         unscaled = x @ U
         logits = torch.addcmul(b, unscaled, norm.scale(x))
         top, token = logits.max(dim=-1)
@@ -115,6 +115,13 @@ class _Network:
         """The network agrees with itself."""
         return Readings(self.loss[None], torch.zeros_like(self.loss)[None], torch.ones_like(self.loss)[None])
 
+    def top_and_log_sum(self, normed: Tensor) -> tuple[Tensor, Tensor]:
+        """The largest logit of each vector, and the logarithm of the sum of exponentials, however far from these."""
+        logits = (rows @ self.U + self.b for rows in normed.split(max(1, TILE // len(self.b))))
+        found = [(each.amax(dim=-1), (LN2 * each).logsumexp(dim=-1) / LN2) for each in logits]
+        top, lse = zip(*found, strict=True)
+        return torch.cat(top), torch.cat(lse)
+
     def expected_logit(self, x: Tensor, s: Tensor) -> Tensor:
         """The mean logit of a stream under the network's own prediction."""
         return s[..., 0] * (x * self.expected_U).sum(dim=-1) + self.expected_b
@@ -122,18 +129,17 @@ class _Network:
 
 def _beside(norm: Norm, own: _Network, change: Change, labels: Tensor) -> Readings:
     """The readings of the hypotheses of one group."""
-    z = _precise(change.z) if change.W is not None else norm.centred(_precise(change.z))
-    x = own.x + (z if change.W is None else z @ norm.centred(_precise(change.W)))
+    z = precise(change.z) if change.W is not None else norm.centred(precise(change.z))
+    x = own.x + (z if change.W is None else z @ norm.centred(precise(change.W)))
     s = norm.scale(x)
     lse, top = _log_sums(own.unscaled, s, s * z, change.unembedding, own.top)
     lost = ~((lse > own.top + math.log2(SAFE[0])) & (lse < own.top + math.log2(SAFE[1])))
     if lost.any():
-        logits = (s * x)[lost] @ own.U + own.b
-        top[lost], lse[lost] = logits.amax(dim=-1), (LN2 * logits).logsumexp(dim=-1) / LN2
+        top[lost], lse[lost] = own.top_and_log_sum((s * x)[lost])
     at_label, at_token = (_logit(own, s, z, change.unembedding, token) for token in (labels, own.token))
     kl = lse - own.lse - (own.expected_logit(x, s) - own.expected_logit(own.x, norm.scale(own.x)))
-    # The same logit summed in another order differs by rounding.
-    same = top - at_token <= 64 * torch.finfo(top.dtype).eps * (1 + top.abs())
+    # The same logit summed in another order differs by the rounding of what is summed.
+    same = top - at_token <= 64 * torch.finfo(top.dtype).eps * (1 + top.abs() + own.top.abs())
     return Readings(LN2 * (lse - at_label), LN2 * kl, same.to(lse))
 
 
@@ -145,14 +151,14 @@ def _log_sums(unscaled: Tensor, s: Tensor, sz: Tensor, folded: Tensor, shift: Te
     total, top = torch.zeros_like(s[..., 0]), torch.full_like(s[..., 0], -torch.inf)
     for columns in _tiles(folded.shape[1], hypotheses * positions):
         logits = unscaled[:, columns] * s
-        logits.view(len(left), -1).addmm_(left, folded[:, columns])
+        logits.flatten(0, 1).addmm_(left, folded[:, columns])
         top = torch.maximum(top, logits.amax(dim=-1))
         total += logits.exp2_().sum(dim=-1)
     return shift + total.log2(), shift + top
 
 
 def _tiles(columns: int, rows: int) -> Iterator[slice]:
-    width = max(64, TILE // rows // 64 * 64)  # matrix products are slower at odd sizes
+    width = max(64, TILE // max(1, rows) // 64 * 64)  # matrix products are slower at odd sizes
     return (slice(start, start + width) for start in range(0, columns, width))
 
 
@@ -160,8 +166,3 @@ def _logit(own: _Network, s: Tensor, z: Tensor, folded: Tensor, token: Tensor) -
     """Each hypothesis's logit of one token per position."""
     unscaled = own.unscaled.gather(1, token[:, None])[:, 0] + (z * folded[:-2, token].T).sum(dim=-1)
     return unscaled * s[..., 0] + folded[-2, token]
-
-
-def _precise(x: Tensor) -> Tensor:
-    """In 32 bits at least: sums over a vocabulary are too long for fewer."""
-    return x if x.dtype in (torch.float32, torch.float64) else x.float()

@@ -8,8 +8,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from scrubbing.components.base import Component
-from scrubbing.components.beside import Chosen, Final, Labels, Weights, beside
-from scrubbing.components.positions import At, CausalMask, EvaluatedPositions, Index, restricted
+from scrubbing.components.beside import Chosen, Final, Labels, beside
+from scrubbing.components.positions import At, CausalMask, EvaluatedPositions, Index, Weights, restricted
 from scrubbing.components.readout import Logits, Readout
 from scrubbing.components.residual import terms_of, written
 from scrubbing.expressions import Call, Caller, Compared, Expression
@@ -33,10 +33,12 @@ class WeightedCrossEntropy(Component):
         logits, labels, weights = arguments
         if not (isinstance(logits, Call) and isinstance(logits.fn, Readout)):
             return None
+        terms = written(terms_of(logits.arguments), call)
+        if not terms:
+            return None  # all of them cancel
         index = call(EvaluatedPositions(), (weights,))
         at = At(index, call(CausalMask(), (index, weights)))
-        terms = (restricted(term, at, call) for term in written(terms_of(logits.arguments), call))
-        return call(LossAt(logits.fn), (index, labels, weights, *terms))
+        return call(LossAt(logits.fn), (index, labels, weights, *(restricted(term, at, call) for term in terms)))
 
 
 @dataclass(frozen=True, eq=False)

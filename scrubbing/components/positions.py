@@ -4,13 +4,14 @@ from dataclasses import dataclass
 from typing import ClassVar, Protocol, runtime_checkable
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int, Real
 from torch import Tensor
 
 from scrubbing.components.base import Component
 from scrubbing.expressions import Call, Caller, Expression
 
 Index = Int[Tensor, "batch evaluated"]
+Weights = Real[Tensor, "batch position"] | Bool[Tensor, "batch position"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,7 +23,7 @@ class EvaluatedPositions(Component):
 
     of_whole_columns: ClassVar[bool] = True  # the longest row is one of the dataset's, not of a chunk's
 
-    def __call__(self, weights: Float[Tensor, "batch position"]) -> Index:
+    def __call__(self, weights: Weights) -> Index:
         evaluated = weights != 0
         positions = torch.arange(weights.shape[1], device=weights.device)
         longest = max(1, int(evaluated.sum(1).max()))
@@ -47,12 +48,11 @@ class Take(Component):
 class CausalMask(Component):
     """What to add to the scores of queries at the positions needed: 0 for keys up to theirs, minus infinity after."""
 
-    def __call__(
-        self, at: Index, weights: Float[Tensor, "batch position"]
-    ) -> Float[Tensor, "batch 1 evaluated position"]:
+    def __call__(self, at: Index, weights: Weights) -> Float[Tensor, "batch 1 evaluated position"]:
         keys = torch.arange(weights.shape[1], device=at.device)
         future = keys > at.clamp(min=0)[:, None, :, None]
-        return torch.zeros(future.shape, dtype=weights.dtype, device=at.device).masked_fill_(future, -torch.inf)
+        dtype = torch.promote_types(weights.dtype, torch.float32)  # weights may be whole numbers, or True and False
+        return torch.zeros(future.shape, dtype=dtype, device=at.device).masked_fill_(future, -torch.inf)
 
 
 @dataclass(frozen=True)

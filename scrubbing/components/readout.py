@@ -62,4 +62,10 @@ class Readout(Component):
 
 
 def _cross_entropy(logits: Float[Tensor, "row d_vocab"], labels: Int[Tensor, " row"]) -> Float[Tensor, " row"]:
+    logits = precise(logits)
     return logits.logsumexp(dim=-1) - logits.gather(1, labels[:, None])[:, 0]
+
+
+def precise(x: Tensor) -> Tensor:
+    """The same in 32 bits at least: sums over a vocabulary are too long for fewer."""
+    return x if x.dtype in (torch.float32, torch.float64) else x.float()

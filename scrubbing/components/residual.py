@@ -108,7 +108,7 @@ class ResidualReader(Component):
     def lower(self, arguments: tuple[Expression, ...], call: Caller) -> Expression | None:
         """Terms that cancel are left out, and what one matrix writes is added up before it is written."""
         terms = written(terms_of(arguments), call)
-        return call(self, terms) if terms != arguments else None
+        return call(self, terms) if terms and terms != arguments else None
 
 
 # A stream told apart: how often each term is added, with the matrix that wrote it if it is a `z`.
