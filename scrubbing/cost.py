@@ -78,11 +78,11 @@ class Cost(BaseModel):
             f"{self.hypotheses} hypotheses, {self.draws:,} draws of {self.chunk:,} at a time",
             f"{self.streams} streams of rows; calls on one stream: {plain or 'none'}; on several: {self.mixed}",
             f"{self.logits_rows:,} rows of logits",
-            f"{_scaled(self.flops)}FLOP, {_scaled(self.once)}FLOP of them once",
+            f"{scaled(self.flops)}FLOP, {scaled(self.once)}FLOP of them once",
             f"{readable(self.peak_bytes)} at most, of {readable(self.memory)} allowed",
         ]
         width = max((len(kind.name) for kind in self.kinds), default=0)
-        table = [f"  {k.name:<{width}}  {k.calls:>5} calls  {_scaled(k.flops):>8}FLOP" for k in self.kinds]
+        table = [f"  {k.name:<{width}}  {k.calls:>5} calls  {scaled(k.flops):>8}FLOP" for k in self.kinds]
         return "\n".join([*lines, *table])
 
 
@@ -99,7 +99,7 @@ def cost(evaluator: Evaluator, roots: Sequence[Expression], hypotheses: int) -> 
         step: Fraction(int(c.sum()), int(c[probed])) for step, c in counts.items() if c[probed]
     }
     flops = {step: once[step] + int(second[step] * times.get(step, draws)) for step in order}
-    chunk = evaluator.chunk_size(roots)
+    chunk = min(draws, evaluator.chunk_size(roots))
     peak = peak_bytes(partial(evaluator.chunk, roots, 0, chunk)) + evaluator.held_bytes
     calls = [step for step in order if isinstance(step, Call) and not isinstance(step.fn, Item)]
     seen = {step: streams_of(step) for step in calls}
@@ -172,7 +172,7 @@ def _label(stream: Stream) -> str:
             return "given rows"
 
 
-def _scaled(number: int) -> str:
+def scaled(number: int) -> str:
     """A number with a unit: 12.3 G."""
     power = min(5, max(0, len(str(number)) - 1) // 3)
     return f"{number / 1000**power:.3g} {'kMGTP'[power - 1] if power else ''}"
