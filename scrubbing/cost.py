@@ -82,13 +82,13 @@ class Cost(BaseModel):
             f"{self.hypotheses} hypotheses, {self.draws:,} draws of {self.chunk:,} at a time",
             *wrap(calls, WIDTH, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False),
             f"{self.logits_rows:,} rows of logits",
-            f"{_scaled(self.flops)}FLOP, {_scaled(self.once)}FLOP of them once",
+            f"{scaled(self.flops)}FLOP, {scaled(self.once)}FLOP of them once",
             f"{readable(self.peak_bytes)} at most, of {readable(self.memory)} allowed",
         ]
         names = [_shortened(kind.name) for kind in self.kinds]
         width = max(map(len, names), default=0)
         table = [
-            f"  {name:<{width}}  {kind.calls:>5} calls  {_scaled(kind.flops):>8}FLOP"
+            f"  {name:<{width}}  {kind.calls:>5} calls  {scaled(kind.flops):>8}FLOP"
             for name, kind in zip(names, self.kinds, strict=True)
         ]
         return "\n".join([*lines, *table])
@@ -185,7 +185,7 @@ def _shortened(name: str, width: int = 50) -> str:
     return name if len(name) <= width else f"...{name[3 - width :]}"
 
 
-def _scaled(number: int) -> str:
+def scaled(number: int) -> str:
     """A number with a unit: 12.3 G."""
     power = min(5, max(0, len(str(number)) - 1) // 3)
     return f"{number / 1000**power:.3g} {'kMGTP'[power - 1] if power else ''}"

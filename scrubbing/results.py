@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -139,4 +139,12 @@ def _about(suite: Suite, score: Score) -> RenderableType:
 
 def _remarks(suite: Suite, scores: Mapping[str, Score]) -> list[str]:
     reasons = dict.fromkeys(s.why_no_percentage for s in scores.values() if s.why_no_percentage)
-    return [*suite.notes, *reasons]
+    return [*suite.notes, *reasons, *_reservations(scores)]
+
+
+def _reservations(scores: Mapping[str, Score]) -> Iterator[str]:
+    """What percentages do not say by themselves, one line for each score that has something to be said of."""
+    for name, score in scores.items():
+        for reservation in (score.why_vacuous, score.why_cancelled, score.why_too_good):
+            if reservation:
+                yield f"{name}: {reservation}"

@@ -4,8 +4,10 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from scrubbing.correspondence import Hypothesis
+from scrubbing.cost import Cost
 from scrubbing.errors import HypothesisError, nearest
-from scrubbing.experiment import Case, scrub
+from scrubbing.experiment import Case, explain, scrub
 from scrubbing.score import Score
 
 
@@ -43,10 +45,18 @@ class Suite:
     def score(self, progress: bool | Callable[[int, int], None] | None = None, **settings: Any) -> dict[str, Score]:
         """All experiments in one run of `scrub`, by name."""
         first = self.cases[0]
-        hypotheses = {case.name: case.hypothesis for case in self.cases}
-        return scrub(
-            hypotheses, first.data, baseline=first.baseline, progress=progress, **{**first.settings, **settings}
-        )
+        settings = {**first.settings, **settings}
+        return scrub(self.hypotheses, first.data, baseline=first.baseline, progress=progress, **settings)
+
+    def cost(self, **settings: Any) -> Cost:
+        """What `score` with these settings would take."""
+        first = self.cases[0]
+        return explain(self.hypotheses, first.data, baseline=first.baseline, **{**first.settings, **settings})
+
+    @property
+    def hypotheses(self) -> dict[str, Hypothesis]:
+        """What is scored, by name."""
+        return {case.name: case.hypothesis for case in self.cases}
 
 
 def _rung(case: Case) -> str:

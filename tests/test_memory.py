@@ -11,12 +11,10 @@ import torch
 from scrubbing import DataError, Graph, Hypothesis, ScrubbingWarning, reads, scrub
 from scrubbing.memory import (
     DEFAULT,
-    Footprint,
-    footprint,
+    allocations_of,
     held_bytes,
     is_out_of_memory,
     memory_in_bytes,
-    peak_bytes,
     readable,
 )
 
@@ -39,33 +37,18 @@ def test_what_is_no_amount_is_refused_in_words(memory):
         memory_in_bytes(memory)
 
 
-def allocate(rows: int) -> torch.Tensor:
-    """A constant of 1 KiB, and for each row 2 KiB and for a while 4 KiB besides."""
-    constant = torch.ones(KIB, dtype=torch.uint8)
-    kept = torch.zeros(rows, 2 * KIB, dtype=torch.uint8) + constant[0]
-    torch.zeros(rows, 4 * KIB, dtype=torch.uint8)
-    return kept
-
-
 def test_a_peak_is_what_is_held_at_once():
-    assert peak_bytes(partial(torch.zeros, 3, KIB, dtype=torch.uint8)) == 3 * KIB
+    found = allocations_of(partial(torch.zeros, 3, KIB, dtype=torch.uint8))
+    assert (found.peak, found.largest) == (3 * KIB, 3 * KIB)
 
     def one_after_the_other():
         for _ in range(5):
             torch.zeros(KIB, dtype=torch.uint8)
 
-    assert peak_bytes(one_after_the_other) == KIB
+    assert allocations_of(one_after_the_other).peak == KIB
     held = torch.zeros(100 * KIB, dtype=torch.uint8)
-    assert peak_bytes(lambda: held[:KIB] + 1) == 101 * KIB  # what was there before counts once it is touched
-
-
-def test_a_footprint_tells_rows_from_what_there_is_once():
-    needed = footprint(allocate)
-    assert needed.each == 6 * KIB
-    assert KIB <= needed.fixed < KIB + 100
-    assert needed.rows(31 * KIB + 100) == 5
-    assert needed.rows(6 * KIB) == 0
-    assert Footprint(1, 100).rows(50) == 0
+    found = allocations_of(lambda: held[:KIB] + 1)  # a view of what was there before does not count
+    assert (found.peak, found.largest) == (KIB, KIB)
 
 
 def test_shared_storage_is_held_once():

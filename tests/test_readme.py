@@ -21,6 +21,22 @@ def test_the_first_example_prints_what_is_shown_below_it(capsys):
     assert capsys.readouterr().out == blocks("text")[0]
 
 
+def shown_outputs():
+    """The Python blocks that are followed by what they print, in order."""
+    block = r"```{}\n((?:(?!```).*\n)+)```\n"
+    return re.findall("^" + block.format("python") + "\n" + block.format("text"), README, flags=re.MULTILINE)
+
+
+def test_every_example_prints_what_is_shown_below_it(capsys):
+    """Each in the namespace of those before it, as a reader types them."""
+    namespace = {}
+    examples = shown_outputs()
+    assert len(examples) >= 4
+    for code, shown in examples:
+        exec(compile(code, "README.md", "exec"), namespace)
+        assert [line.rstrip() for line in capsys.readouterr().out.splitlines()] == shown.splitlines()
+
+
 def test_the_worked_example_is_the_readme_s(capsys):
     runpy.run_path(str(ROOT / "examples" / "worked_example.py"))
     assert capsys.readouterr().out == blocks("text")[0]

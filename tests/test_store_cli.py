@@ -18,7 +18,7 @@ from scrubbing.cli import app, main, places
 from scrubbing.cli.listing import history_table
 from scrubbing.store import Store
 
-COMMANDS = ("score", "history", "compare", "export")
+COMMANDS = ("score", "history", "compare", "export")  # those with a store
 
 
 @dataclass(frozen=True)
@@ -172,8 +172,10 @@ def test_text_from_a_store_cannot_steer_a_terminal(scrubbing, file):
     assert "[red]evil[/red]" in whole
     assert r"\x1b[2Jnaive\x07" in whole
     assert r"\u202eesrever\n[link=http://x]" in whole
-    compared = scrubbing("compare", 1, 1).out
+    scrub({"plain": toy.case("an or of thresholds").hypothesis}, toy.digits(), baseline=toy.KNOWS_NOTHING, store=file)
+    compared = scrubbing("compare", 1, 2).out
     assert all(c.isprintable() or c == "\n" for c in compared)
+    assert "[red]evil[/red]" in "".join(compared.split())
     missing = scrubbing("compare", "\x1b[2J", 1)
     assert all(c.isprintable() or c == "\n" for c in missing.err)
 
@@ -181,24 +183,59 @@ def test_text_from_a_store_cannot_steer_a_terminal(scrubbing, file):
 # -- compare
 
 
-def test_two_scores_are_compared_on_their_references(scrubbing, file):
+def test_scores_are_compared_on_their_references(scrubbing, file):
     scrubbing("score", "toy")
-    finished = scrubbing("compare", 1, 2)
-    lines = finished.out.splitlines()
+    finished = scrubbing("compare", 5, 1, 4)
     assert (finished.status, finished.err) == (0, "")
-    assert lines[0].startswith("A  an or of thresholds    100.2% recovered [99.9, 100.4]  loss 0.002461")
-    assert lines[1].startswith("B  the first digit alone  31.1% recovered [20.5, 40.7]")
-    assert lines[3] == "B - A   loss +0.184 [+0.1601, +0.2079]   -69.1 points [-79.7, -59.4]"
-    assert lines[4] == "A recovers more (paired t test on 1000 common references, one-sided at 2.5%)"
-    assert scrubbing("compare", 2, 1).out.splitlines()[4].startswith("B recovers more")
-    assert "they lose the same on every reference" in scrubbing("compare", 1, 1).out
+    lines = finished.out.splitlines()
+    assert max(map(len, lines)) <= 80
+    shown = [line.split() for line in lines if line.split()[:1] and line.split()[0].isdecimal()]
+    assert [" ".join(words) for words in shown] == [
+        "1 an or of thresholds 100.2 a",
+        "2 a threshold too high 63.5 36.7 [29.7, 44.2] <0.001 b",
+        "3 an exclusive or 21.9 78.2 [68.2, 89.3] <0.001 c",
+    ]
+
+
+def test_what_was_tried_and_is_not_shown_counts(scrubbing, file):
+    scrubbing("score", "toy", "--only", "an or of thresholds", "--only", "an exclusive or")
+    assert "p: 1 paired t test, Holm's correction" in scrubbing("compare", 1, 2).out
+    scrubbing("score", "toy")
+    found = scrubbing("compare", 1, 2).out
+    assert "p: 10 paired t tests, Holm's correction" in found
+    assert "counted: 5 hypotheses tried, 2 of them shown" in found
+    assert "p: 66 paired t tests" in scrubbing("compare", 1, 2, "--tried", 12).out
+    finished = scrubbing("compare", 1, 2, "--tried", 1)
+    assert finished.err == "scrubbing: tried=1, but 2 scores are given, and each was tried\n"
+
+
+def test_hypotheses_tried_on_other_data_do_not_count(scrubbing, file):
+    scrubbing("score", "toy")
+    hypotheses = {name: toy.case(name).hypothesis for name in ("an or of thresholds", "an exclusive or")}
+    fewer = {name: column[:500] for name, column in toy.digits().items()}
+    scrub(hypotheses, fewer, baseline=toy.KNOWS_NOTHING, store=file)
+    assert "p: 1 paired t test, " in scrubbing("compare", 6, 7).out
+
+
+def test_scores_of_one_name_are_told_apart_by_their_ids(scrubbing, file):
+    scrubbing("score", "toy", "--only", "an exclusive or")
+    scrubbing("score", "toy", "--only", "an exclusive or", "--recompute")
+    found = scrubbing("compare", 1, 2)
+    assert (found.status, found.err) == (0, "")
+    assert "an exclusive or (1)" in found.out
+    assert "an exclusive or (2)" in found.out
+    assert "0.0 [0.0, 0.0]  1.000" in found.out
 
 
 def test_records_are_compared_as_well(scrubbing, file, tmp_path):
     scrubbing("score", "toy", "--dtype", "float64")
     case = toy.case("an exclusive or")
     save_record(tmp_path / "xor.json", case.hypothesis, case.data, case.score())
-    assert "they lose the same on every reference" in scrubbing("compare", 5, tmp_path / "xor.json").out
+    found = scrubbing("compare", 5, tmp_path / "xor.json").out
+    assert "0.0 [0.0, 0.0]  1.000" in found
+    assert "p: 10 paired t tests" in found
+    save_record(tmp_path / "or.json", case.hypothesis, case.data, toy.case("an or of thresholds").score())
+    assert "p: 1 paired t test, " in scrubbing("compare", tmp_path / "or.json", tmp_path / "xor.json").out
     save_record(tmp_path / "unscored.json", case.hypothesis, case.data)
     assert "records a hypothesis that was not scored" in scrubbing("compare", 5, tmp_path / "unscored.json").err
 
@@ -208,6 +245,8 @@ def test_what_cannot_be_compared_is_one_line(scrubbing, file, tmp_path):
     scrubbing("score", "toy", "--seed", 1, "--only", "an exclusive or")
     for arguments, message in {
         (1, 6): "only scores on the same references and seed can be compared",
+        (1,): "1 score given, but only two or more can be compared",
+        (1, 2, 1): "the score '1' is given twice; give each of those to compare once",
         (1, 7): "there is no score 7; the last is 6 (see `scrubbing history`)",
         (1, "nothing"): "'nothing' is neither the id of a score (see `scrubbing history`) nor a file",
         (1, tmp_path / "scores.json"): "compare takes ids of the history, or files that save_record wrote",
@@ -255,7 +294,7 @@ def test_every_command_teaches_by_an_example(command, scrubbing):
 
 
 def test_every_command_is_listed(scrubbing):
-    assert {command.callback.__name__ for command in app.registered_commands} == set(COMMANDS)
+    assert {command.callback.__name__ for command in app.registered_commands} == {*COMMANDS, "explain"}
 
 
 def test_an_empty_history_says_so(tmp_path):

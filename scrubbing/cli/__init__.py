@@ -3,6 +3,7 @@
 import typer
 
 from scrubbing.cli.comparing import compare
+from scrubbing.cli.explaining import explain
 from scrubbing.cli.exporting import export
 from scrubbing.cli.listing import history
 from scrubbing.cli.running import run_command
@@ -17,7 +18,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
 )
-for command in (score, history, compare, export):
+for command in (score, explain, history, compare, export):
     app.command()(command)
 
 
