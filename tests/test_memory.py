@@ -138,13 +138,13 @@ def test_what_does_not_fit_goes_on_in_halves_with_equal_scores(most, halves, err
 
 
 def test_a_single_row_that_does_not_fit_is_an_error():
-    with pytest.raises(torch.OutOfMemoryError, match="^CUDA out of memory$"):
+    with pytest.raises(torch.OutOfMemoryError, match=r"^CUDA out of memory$"):
         scored(0, torch.OutOfMemoryError("CUDA out of memory"))
 
 
 @pytest.mark.filterwarnings("error")
 def test_other_errors_are_raised_at_once():
-    with pytest.raises(RuntimeError, match="^shapes$"):
+    with pytest.raises(RuntimeError, match=r"^shapes$"):
         scored(30, RuntimeError("shapes"))
 
 
