@@ -111,7 +111,7 @@ def cost(evaluator: Evaluator, roots: Sequence[Expression], hypotheses: int) -> 
     chunk = min(draws, evaluator.chunk_size(roots))
     peak = peak_bytes(partial(evaluator.chunk, roots, 0, chunk)) + evaluator.held_bytes
     calls = [step for step in order if not isinstance(step, Leaf) and not _is_item(step)]
-    seen = {step: _streams(step) for step in calls}
+    seen: dict[Expression, set[Stream]] = {step: _streams(step) for step in calls}
     return Cost(
         hypotheses=hypotheses,
         draws=draws,
