@@ -13,8 +13,8 @@ import torch
 from pydantic import BaseModel, ConfigDict
 from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
 
-from scrubbing.evaluate import Evaluator, evaluation_order, streams_of
-from scrubbing.expressions import ByPosition, Call, Expression, Item
+from scrubbing.evaluate import Evaluator, evaluation_order
+from scrubbing.expressions import Assembled, Averaged, ByPosition, Call, Expression, Item, Leaf
 from scrubbing.memory import allocations_of, readable
 from scrubbing.sampling.streams import Drawn, References, Stream
 
@@ -54,10 +54,11 @@ class Kind(BaseModel):
 class Cost(BaseModel):
     """What a run takes: `print` it.
 
-    A call is a function on expressions that no other call has; it is mixed if its inputs see more than one stream of
-    rows, and part of an ordinary forward pass otherwise. `flops` are those of matrix products and attention over the
-    whole run, two for each multiply-add, `once` those of them that do not depend on the number of draws. `peak_bytes`
-    is what a chunk of `chunk` draws holds, with what is kept for all chunks.
+    A call is a function on expressions that no other call has, or a value put together by position or averaged over
+    rows; it is mixed if its inputs see more than one stream of rows, and part of an ordinary forward pass otherwise.
+    `flops` are those of matrix products and attention over the whole run, two for each multiply-add, `once` those of
+    them that do not depend on the number of draws. `peak_bytes` is what a chunk of `chunk` draws holds, with what is
+    kept for all chunks.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -109,8 +110,8 @@ def cost(evaluator: Evaluator, roots: Sequence[Expression], hypotheses: int) -> 
     flops = {step: once[step] + int(second[step] * times.get(step, draws)) for step in order}
     chunk = min(draws, evaluator.chunk_size(roots))
     peak = allocations_of(partial(evaluator.chunk, roots, 0, chunk)).peak + evaluator.held_bytes
-    calls = [step for step in order if isinstance(step, Call) and not isinstance(step.fn, Item)]
-    seen = {step: streams_of(step) for step in calls}
+    calls = [step for step in order if not isinstance(step, Leaf) and not _is_item(step)]
+    seen: dict[Expression, set[Stream]] = {step: _streams(step) for step in calls}
     return Cost(
         hypotheses=hypotheses,
         draws=draws,
@@ -154,16 +155,27 @@ def counting_flops() -> Iterator[Callable[[], int]]:
 
 
 def _kinds(
-    calls: Sequence[Call], seen: Mapping[Call, set[Stream]], flops: Mapping[Expression, int]
+    calls: Sequence[Expression], seen: Mapping[Expression, set[Stream]], flops: Mapping[Expression, int]
 ) -> tuple[Kind, ...]:
-    kinds: dict[str, list[Call]] = {}
+    kinds: dict[str, list[Expression]] = {}
     for step in calls:
-        kinds.setdefault(_name(step.fn), []).append(step)
+        kinds.setdefault(_name(step.fn if isinstance(step, Call) else step), []).append(step)
     found = [
         Kind(name=n, calls=len(of), mixed=sum(len(seen[c]) > 1 for c in of), flops=sum(flops[c] for c in of))
         for n, of in kinds.items()
     ]
     return tuple(sorted(found, key=lambda kind: -kind.flops))
+
+
+def _is_item(step: Expression) -> bool:
+    return isinstance(step, Call) and isinstance(step.fn, Item)
+
+
+def _streams(value: Expression) -> set[Stream]:
+    """The streams that a value is computed from, those of its single positions included."""
+    steps = evaluation_order([value])
+    found = {step.stream for step in steps if isinstance(step, Leaf | Averaged)}
+    return found.union(*(_streams(step.value) for step in steps if isinstance(step, Assembled)))
 
 
 def _name(fn: Any) -> str:

@@ -262,12 +262,13 @@ class Evaluator:
         Each row of a pass serves all positions and references that drew it, so the table costs one pass over the data.
         """
         if step.value not in self._tables:
-            pieces = self._pieces()
-            first = self._piece(step, pieces[0])
+            rows, *others = self._pieces()
+            first = self._piece(step, rows)
             if first[0].nbytes * self.sample.dataset_rows > self.memory // 2:
                 return None
             table = first.new_empty(self.sample.dataset_rows, *first.shape[1:])
-            for rows in pieces:
+            table[torch.from_numpy(rows)] = first
+            for rows in others:
                 table[torch.from_numpy(rows)] = self._piece(step, rows)
             self._tables[step.value] = table
         return self._tables[step.value]

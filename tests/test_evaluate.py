@@ -12,7 +12,7 @@ from reference_transformer import random_data, random_transformer
 from scrubbing import Graph, Hypothesis, reads, scrub
 from scrubbing.components.base import Component
 from scrubbing.dataset import as_columns
-from scrubbing.evaluate import CACHE, Evaluator
+from scrubbing.evaluate import LARGEST, Evaluator
 from scrubbing.lens import transformer
 from scrubbing.memory import DEFAULT
 from scrubbing.plan import Planner
@@ -88,10 +88,9 @@ def chunk_size(columns, *, memory: int = DEFAULT, rows: int = ROWS, fn=lambda x,
 def test_a_chunk_is_as_large_as_the_memory_allows_and_a_processor_keeps_close():
     row = 4 * (WIDTH + 3)  # the row itself, its sum, its label, their difference
     assert chunk_size(WIDE, memory=20 * row + 2000) in range(18, 22)
-    assert chunk_size(WIDE) == pytest.approx(CACHE / row, rel=0.01)
+    assert chunk_size(WIDE) == pytest.approx(LARGEST / (4 * WIDTH), rel=0.01)
     with patch.object(Evaluator, "_on_cpu", False):
         assert chunk_size(WIDE) == pytest.approx(DEFAULT / row, rel=0.01)
-    assert chunk_size(WIDE, rows=1) == 1
 
 
 @dataclass(frozen=True, eq=False)

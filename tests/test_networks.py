@@ -6,12 +6,22 @@ import numpy as np
 import pytest
 import torch
 
-from scrubbing import Graph, GraphError
-from scrubbing.networks import CHECKED_ROWS, check_networks
+from scrubbing import Graph, GraphError, networks
+from scrubbing.evaluate import Evaluator
+from scrubbing.networks import CHECKED
+from scrubbing.plan import Planner
+from scrubbing.policy import Policy
+from scrubbing.sampling.streams import Sample
 
 COLUMNS = {"x": torch.arange(12.0)}
 ALL = np.arange(12)
 G = Graph(a=lambda x: 2 * x, loss=lambda a: a - 1)
+
+
+def check_networks(graphs, columns, references):
+    """The check, of a run on these references."""
+    evaluator = Evaluator(dict(columns), Sample(references, len(next(iter(columns.values())))))
+    networks.check_networks(graphs, Planner(Policy(), evaluator), evaluator)
 
 
 def test_a_network_and_its_rewrites_pass():
@@ -50,7 +60,7 @@ def test_what_rounding_explains_is_no_difference(dtype, passes, scale):
 
 
 def test_only_the_first_references_are_looked_at():
-    wrong_later = G.rewritten({"a": lambda x: torch.where(x < CHECKED_ROWS, 2 * x, 0 * x)})
+    wrong_later = G.rewritten({"a": lambda x: torch.where(x < CHECKED, 2 * x, 0 * x)})
     check_networks([wrong_later], COLUMNS, ALL)
     with pytest.raises(GraphError):
         check_networks([wrong_later], COLUMNS, ALL[::-1].copy())
@@ -87,4 +97,4 @@ def test_a_graph_is_checked_once_however_often_it_is_given():
     calls = []
     counted = Graph(loss=lambda x: calls.append(len(x)) or x)
     check_networks([counted] * 5, COLUMNS, ALL)
-    assert calls == [CHECKED_ROWS] * 2
+    assert calls == [CHECKED] * 2
