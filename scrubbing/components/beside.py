@@ -39,7 +39,8 @@ def beside(
         order += members
     spec = tuple((writes, len(members)) for writes, members in groups)
     together = call(ReadingsAt(readout, spec), tuple(arguments))
-    return {root: Compared(*(call(Item((r, h)), (together,)) for r in range(3))) for h, root in enumerate(order)}
+    found = {root: Compared(*(call(Item((r, h)), (together,)) for r in range(3))) for h, root in enumerate(order)}
+    return {root: found.get(root, found[network]) for root in (network, *others)}  # the rest change nothing
 
 
 def _groups(readout: Readout, network: Call, others: Sequence[Expression], rows: int, call: Caller) -> list[Group]:
@@ -47,6 +48,8 @@ def _groups(readout: Readout, network: Call, others: Sequence[Expression], rows:
     changed = {o: difference(terms_of(o.arguments[3:]), own) for o in dict.fromkeys(others) if o is not network}
     by_writes: dict[frozenset[Write | None], list[Expression]] = {}
     for other, terms in changed.items():
+        if not terms:
+            continue
         by_writes.setdefault(frozenset(write for write, _ in terms), []).append(other)
     groups: list[Group] = []
     whole: dict[Expression, tuple[Expression, ...]] = {}

@@ -105,8 +105,9 @@ def _make_folder(folder: Path, path: Path) -> None:
 
 
 def _check_owner(path: Path, connection: sqlite3.Connection) -> None:
-    owner = connection.execute("PRAGMA application_id").fetchone()[0]
+    # In this order: another process may be making the tables, and its mark is there as soon as they are.
     tables = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
+    owner = connection.execute("PRAGMA application_id").fetchone()[0]
     if tables and owner != APPLICATION:
         raise StoreError(f"{path} is an SQLite file, but no store of scores; give another file")
     if _version(connection) > VERSION:
