@@ -13,14 +13,15 @@ from jaxtyping import Bool, Float, Int
 from rich.console import RenderableType
 
 from scrubbing.accuracy import wilson
-from scrubbing.arguments import Rows, check_names, choose_references, fixed_rows
+from scrubbing.arguments import Rows, check_names, choose_references
 from scrubbing.correspondence import Hypothesis
 from scrubbing.dataset import as_columns
 from scrubbing.errors import DataError, HypothesisError
 from scrubbing.evaluate import Evaluator
 from scrubbing.exact import exact_losses
 from scrubbing.plan import Planner
-from scrubbing.policy import Policy, Unclaimed
+from scrubbing.policy import Unclaimed
+from scrubbing.preparation import Options, policy_of
 from scrubbing.sampling.agreement import Classes, PositionClasses
 from scrubbing.sampling.randomness import keyed_uniforms
 from scrubbing.sampling.streams import Drawn, Given, References, Sample, Stream
@@ -127,12 +128,8 @@ def worst_donors(
     """
     columns = as_columns(data)
     rows = len(next(iter(columns.values())))
-    policy = Policy(
-        others=others if isinstance(others, str) else fixed_rows("others", others, rows),
-        exclude_self=exclude_self,
-        unclaimed=unclaimed,
-        together=tuple(frozenset(group) for group in together),
-    )
+    options = Options(others=others, exclude_self=exclude_self, unclaimed=unclaimed, together=together)
+    policy = policy_of(options, rows)
     check_names({"the hypothesis": hypothesis}, policy, columns, hypothesis)
     if min(starts, sweeps, candidates) < 1:
         raise DataError(f"starts={starts}, sweeps={sweeps}, candidates={candidates}, but at least one each is needed")

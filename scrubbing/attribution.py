@@ -16,15 +16,15 @@ from jaxtyping import Float
 from rich.console import RenderableType
 from rich.text import Text
 
+from scrubbing.arguments import baseline_of
 from scrubbing.correspondence import Hypothesis
 from scrubbing.dataset import whole_number
 from scrubbing.errors import HypothesisError, ScrubbingWarning
 from scrubbing.exact.draws import open_columns, open_inputs
 from scrubbing.experiment import Baseline, Data, Settings, scrub
 from scrubbing.graph import Graph
-from scrubbing.score import Reading, Score
+from scrubbing.score import Reading, Score, mean_reading
 from scrubbing.shapley import Orders, shapley_value
-from scrubbing.statistics import mean_interval
 from scrubbing.tables import decimals_for, estimate, fixed, rendered, titled
 
 if TYPE_CHECKING:
@@ -103,10 +103,10 @@ class Attribution:
         return pd.DataFrame(rows)
 
     def _row(self, name: str, alone: Losses, last: Losses | None = None, part: Part | None = None) -> dict[str, object]:
-        row: dict[str, object] = {"part": name, **_columns("alone", _reading(alone))}
+        row: dict[str, object] = {"part": name, **_columns("alone", mean_reading(alone))}
         row["percent"] = 100 * float(alone.mean()) / self._gap
         if part is not None and last is not None:
-            row |= _columns("last", _reading(last))
+            row |= _columns("last", mean_reading(last))
             row |= _columns("shapley", self.shapley[part]) if self.shapley else {}
         return row
 
@@ -122,14 +122,14 @@ class Attribution:
         rows = [
             (
                 str(part),
-                self._cell(_reading(self.alone[part]), decimals),
-                self._cell(_reading(self.last[part]), decimals),
+                self._cell(mean_reading(self.alone[part]), decimals),
+                self._cell(mean_reading(self.last[part]), decimals),
                 *([self._cell(self.shapley[part], decimals)] if self.shapley else []),
             )
             for part in sorted(self.parts, key=lambda part: -self.alone[part].mean())
         ]
         whole = [
-            (name, self._cell(_reading(losses), decimals))
+            (name, self._cell(mean_reading(losses), decimals))
             for name, losses in (("interaction", self.interaction), ("all together", self.total))
         ]
         notes = [
@@ -237,8 +237,7 @@ def _scores(
     settings: Settings,
 ) -> dict[Coalition, Score]:
     """The hypothesis with each of the combinations switched on, scored in one run."""
-    if isinstance(baseline, Graph):
-        baseline = replace(h, I=baseline, c={})
+    baseline = baseline_of(h, baseline)
     variants = {on: h if on == everything else with_only(h, on, everything) for on in wanted}
     named = {"the hypothesis" if on == everything else f"variant {i}": v for i, (on, v) in enumerate(variants.items())}
     with warnings.catch_warnings():  # what is to be said of claims is said once, of the hypothesis itself
@@ -248,10 +247,6 @@ def _scores(
 
 
 # -- shown
-
-
-def _reading(losses: Losses) -> Reading:
-    return Reading(value=float(losses.mean()), interval=mean_interval(losses))
 
 
 def _shapley_reading(part: Part, orders: Orders, loss: Mapping[Coalition, Losses]) -> Reading:

@@ -13,8 +13,8 @@ import torch
 from pydantic import BaseModel, ConfigDict
 from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
 
-from scrubbing.evaluate import Evaluator, evaluation_order
-from scrubbing.expressions import Assembled, Averaged, ByPosition, Call, Expression, Item, Leaf
+from scrubbing.evaluate import Evaluator, evaluation_order, streams_of
+from scrubbing.expressions import ByPosition, Call, Expression, Item, Leaf
 from scrubbing.memory import allocations_of, readable
 from scrubbing.sampling.streams import Drawn, References, Stream
 
@@ -111,7 +111,7 @@ def cost(evaluator: Evaluator, roots: Sequence[Expression], hypotheses: int) -> 
     chunk = min(draws, evaluator.chunk_size(roots))
     peak = allocations_of(partial(evaluator.chunk, roots, 0, chunk)).peak + evaluator.held_bytes
     calls = [step for step in order if not isinstance(step, Leaf) and not _is_item(step)]
-    seen: dict[Expression, set[Stream]] = {step: _streams(step) for step in calls}
+    seen: dict[Expression, set[Stream]] = {step: streams_of(step) for step in calls}
     return Cost(
         hypotheses=hypotheses,
         draws=draws,
@@ -169,13 +169,6 @@ def _kinds(
 
 def _is_item(step: Expression) -> bool:
     return isinstance(step, Call) and isinstance(step.fn, Item)
-
-
-def _streams(value: Expression) -> set[Stream]:
-    """The streams that a value is computed from, those of its single positions included."""
-    steps = evaluation_order([value])
-    found = {step.stream for step in steps if isinstance(step, Leaf | Averaged)}
-    return found.union(*(_streams(step.value) for step in steps if isinstance(step, Assembled)))
 
 
 def _name(fn: Any) -> str:

@@ -71,9 +71,8 @@ class Evaluator:
         """Each root's value, one number per draw: `[references * draws]`, on the CPU.
 
         `progress` is told how many draws are done, chunk by chunk. Chunks that `journal` has are not computed again;
-        it says where they end too, since rounding depends on what is computed together.
-
-        Where a chunk does not fit into memory after all, it and those after it have half the size.
+        it says where they end too, since rounding depends on what is computed together. Where a chunk does not fit into
+        memory after all, it and those after it have half the size.
         """
         pieces: list[list[Tensor]] = []
         start, size = 0, None
@@ -292,8 +291,10 @@ def evaluation_order(roots: Iterable[Expression]) -> list[Expression]:
 
 
 def streams_of(value: Expression) -> set[Stream]:
-    """The streams of rows that a value is computed from."""
-    return {step.stream for step in evaluation_order([value]) if isinstance(step, Leaf | Averaged)}
+    """The streams of rows that a value is computed from, those of its single positions included."""
+    steps = evaluation_order([value])
+    found = {step.stream for step in steps if isinstance(step, Leaf | Averaged)}
+    return found.union(*(streams_of(step.value) for step in steps if isinstance(step, Assembled)))
 
 
 def _warn_of_smaller_chunks(size: int) -> None:

@@ -119,7 +119,6 @@ def scrub(
         exact=exact,
         until=until,
         memory=memory,
-        check=check,
         cap=cap,
     )
     prepared = prepare(hypotheses, data, baseline, options)

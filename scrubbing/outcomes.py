@@ -147,9 +147,11 @@ def exact_outcomes(
             known[planned.output] = found
         return known[planned.output]
 
+    networks = list(dict.fromkeys(job.original for job in jobs))
+    losses = dict(zip(networks, one_draw.losses(networks), strict=True))
     outcomes: list[Outcome] = []
     for job in jobs:
-        (loss,) = one_draw.losses([job.original])
+        loss = losses[job.original]
         original = loss.double().numpy()
         baseline = estimate(job.baseline, job.unexplained, original)
         scrubbed = estimate(job.hypothesis, job.scrubbed, original)

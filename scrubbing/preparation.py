@@ -107,7 +107,7 @@ def prepare(
     if options.exact:  # before anything of that size is made
         asked = dataset_rows if references is None else number_drawn(references) or len(cast(Sized, references))
         refuse_too_many_rows(dataset_rows, asked, draws=draws if options.exact == "last" else 1)
-    policy = _policy(options, dataset_rows)
+    policy = policy_of(options, dataset_rows)
     rule = _stopping_rule(options, policy, dataset_rows)
     seed = whole_number("seed", options.seed)
     chosen = choose_references(rule.most if rule else references, dataset_rows, seed)
@@ -129,7 +129,11 @@ def prepare(
     return Prepared(named, columns, jobs, planner, evaluator, settings, options.exact, rule)
 
 
-def _policy(options: Options, dataset_rows: int) -> Policy:
+def policy_of(options: Options, dataset_rows: int) -> Policy:
+    """What the options say of donors.
+
+    Raises `HypothesisError` for donors that exact mode cannot follow.
+    """
     others = options.others
     policy = Policy(
         others=others if isinstance(others, str) else fixed_rows("others", others, dataset_rows),

@@ -5,29 +5,19 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from command_line import Finished, command
 from jaxtyping import config
 
 from hypotheses.handmade import MAY_BE_ANYTHING, MUST_FAIL, RECIPES, build, save
 from hypotheses.induction.suite import suite
-from scrubbing.cli import main
 
 ROWS = 12
 FAST = ("--dtype", "float64", "--only", "naive/Q")
-
-
-@dataclass(frozen=True)
-class Finished:
-    """How a run of the command ended."""
-
-    status: int
-    out: str
-    err: str
 
 
 @pytest.fixture(autouse=True)
@@ -41,17 +31,7 @@ def unchecked():
 @pytest.fixture
 def scrubbing(capsys, monkeypatch) -> Callable[..., Finished]:
     """The command, in this process."""
-
-    def run(*arguments: object) -> Finished:
-        monkeypatch.setattr(sys, "argv", ["scrubbing", *map(str, arguments)])
-        monkeypatch.setenv("COLUMNS", "200")
-        try:
-            status = main() or 0
-        except SystemExit as stop:
-            status = stop.code or 0
-        return Finished(status, *capsys.readouterr())
-
-    return run
+    return command(capsys, monkeypatch, width=200)
 
 
 @pytest.fixture

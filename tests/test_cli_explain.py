@@ -1,27 +1,16 @@
 """`scrubbing explain` counts what `scrubbing score` would take, and `--memory` bounds both."""
 
-import sys
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import pytest
+from command_line import Finished, command
 from rich.console import Console
 
 from hypotheses import toy
 from scrubbing import explain
-from scrubbing.cli import main
 from scrubbing.cli.explaining import cost_table
 from scrubbing.cost import Cost, Kind
-
-
-@dataclass(frozen=True)
-class Finished:
-    """How a run of the command ended."""
-
-    status: int
-    out: str
-    err: str
 
 
 @pytest.fixture
@@ -34,17 +23,7 @@ def file(tmp_path, monkeypatch):
 @pytest.fixture
 def scrubbing(capsys, monkeypatch, file) -> Callable[..., Finished]:
     """The command, in this process, on a terminal of 80 columns."""
-
-    def run(*arguments: object) -> Finished:
-        monkeypatch.setattr(sys, "argv", ["scrubbing", *map(str, arguments)])
-        monkeypatch.setenv("COLUMNS", "80")
-        try:
-            status = main() or 0
-        except SystemExit as stop:
-            status = stop.code or 0
-        return Finished(status, *capsys.readouterr())
-
-    return run
+    return command(capsys, monkeypatch, width=80)
 
 
 def lines(text: str) -> list[str]:

@@ -2,48 +2,28 @@
 
 import json
 import sqlite3
-import sys
 import warnings
 from collections.abc import Callable
 from contextlib import closing
-from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 import pytest
+from command_line import Finished, command
 
 from hypotheses import toy
 from scrubbing import save_record, scrub
-from scrubbing.cli import app, main, places
+from scrubbing.cli import app, places
 from scrubbing.cli.listing import history_table
 from scrubbing.store import Store
 
 COMMANDS = ("score", "history", "compare", "export")  # those with a store
 
 
-@dataclass(frozen=True)
-class Finished:
-    """How a run of the command ended."""
-
-    status: int
-    out: str
-    err: str
-
-
 @pytest.fixture
 def scrubbing(capsys, monkeypatch) -> Callable[..., Finished]:
     """The command, in this process, on a terminal of 80 columns."""
-
-    def run(*arguments: object) -> Finished:
-        monkeypatch.setattr(sys, "argv", ["scrubbing", *map(str, arguments)])
-        monkeypatch.setenv("COLUMNS", "80")
-        try:
-            status = main() or 0
-        except SystemExit as stop:
-            status = stop.code or 0
-        return Finished(status, *capsys.readouterr())
-
-    return run
+    return command(capsys, monkeypatch, width=80)
 
 
 @pytest.fixture

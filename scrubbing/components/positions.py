@@ -35,7 +35,19 @@ class EvaluatedPositions(Component):
 
 @dataclass(frozen=True, eq=False)
 class Take(Component):
-    """A value at the positions needed: `[batch, position, ...]` becomes `[batch, evaluated, ...]`."""
+    """A value at the positions needed: `[batch, position, ...]` becomes `[batch, evaluated, ...]`.
+
+    `mask` is for queries there (see `At`), where the value's own function may compute it at these positions alone.
+    """
+
+    mask: Expression | None = None
+
+    def lower(self, arguments: tuple[Expression, ...], call: Caller) -> Expression | None:
+        """As the value's own function knows, if it does."""
+        value, index = arguments
+        if self.mask is not None and isinstance(value, Call) and isinstance(value.fn, Restrictable):
+            return value.fn.restricted(value.arguments, At(index, self.mask), call)
+        return None
 
     def __call__(self, value: Tensor, at: Index) -> Tensor:
         if at.shape[1] == value.shape[1]:
@@ -72,24 +84,6 @@ class Restrictable(Protocol):
         ...
 
 
-@dataclass(frozen=True)
-class Restriction:
-    """A value at the positions needed, which the value's own function may know a cheaper way to."""
-
-    at: At
-
-    def lower(self, arguments: tuple[Expression, ...], call: Caller) -> Expression:
-        """As the function knows, or else by taking the positions from all of the value."""
-        (value,) = arguments
-        if isinstance(value, Call) and isinstance(value.fn, Restrictable):
-            return value.fn.restricted(value.arguments, self.at, call)
-        return call(Take(), (value, self.at.index))
-
-    def __call__(self, value: Tensor) -> Tensor:
-        """Never computed: it is lowered to other calls."""
-        raise NotImplementedError
-
-
 def restricted(value: Expression, at: At, call: Caller) -> Expression:
     """A value at the positions needed, computed nowhere else where that can be."""
-    return call(Restriction(at), (value,))  # a call, so that it is known when asked for again
+    return call(Take(at.mask), (value, at.index))  # a call, so that it is known when asked for again

@@ -1,7 +1,7 @@
 """Scores: how much of a network's loss survives a hypothesis, how sure that is, and what may be asked of them."""
 
 from scrubbing.score.cancellation import Cancellation
-from scrubbing.score.losses import Estimate, Losses, Reading, by_draw, sampled_estimate
+from scrubbing.score.losses import Estimate, Losses, Reading, by_draw, mean_reading, sampled_estimate
 from scrubbing.score.making import make_score
 from scrubbing.score.pairing import paired_advantage, same_baseline
 from scrubbing.score.recalling import Recalled, recalled
@@ -22,6 +22,7 @@ __all__ = [
     "by_draw",
     "fraction_interval",
     "make_score",
+    "mean_reading",
     "paired_advantage",
     "percentage",
     "recalled",

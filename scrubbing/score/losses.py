@@ -21,8 +21,8 @@ class Losses(BaseModel):
 
     `change` is the mean over draws of the absolute change of the loss, |scrubbed - original|, and `baseline_change` the
     baseline's; `kl` and `baseline_kl` the divergence of the output from the network's own, KL(own || scrubbed), in the
-    unit of the loss; `agreement` the share of decisions that stay the network's own, in the weights of
-    the loss (a share where the rows' weights sum to one on average). None where it was not measured.
+    unit of the loss; `agreement` the share of decisions that stay the network's own, in the weights of the
+    loss (a share where the rows' weights sum to one on average). None where it was not measured.
     """
 
     model_config = ConfigDict(frozen=True, ser_json_inf_nan="strings")

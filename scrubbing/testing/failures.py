@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Sequence
 import numpy as np
 
 from scrubbing.approx import ApproxPercent
-from scrubbing.score import Score, percentage
+from scrubbing.score import Score, paired_advantage, percentage, same_baseline
 from scrubbing.statistics import fieller, mean_interval
 
 SHOWN_DONORS = 3
@@ -112,11 +112,8 @@ def difference(better: Score, other: Score) -> str:
     The interval lies above zero if and only if `better > other`: Fieller's set of ratios has zero in it as long as the
     paired t test does not reject that the difference of losses is zero (and the losses to recover are not zero).
     """
-    mine, theirs = better.by_reference, other.by_reference
-    advantage = np.array(theirs.scrubbed) - np.array(mine.scrubbed)
-    gap = np.array(mine.baseline) - np.array(mine.original)
-    alike = (mine.baseline, mine.original) == (theirs.baseline, theirs.original) and gap.mean() > 0
-    points = fieller(advantage, gap) if alike else None
+    advantage, gap = paired_advantage(better, other), better.by_reference.gap
+    points = fieller(advantage, gap) if same_baseline(better, other) and gap.mean() > 0 else None
     if points is not None:
         return f"{100 * advantage.mean() / gap.mean():.2f} points [{100 * points[0]:.2f}, {100 * points[1]:.2f}]"
     interval = mean_interval(advantage)
@@ -126,7 +123,7 @@ def difference(better: Score, other: Score) -> str:
 def worst(score: Score) -> Iterator[str]:
     """The reference whose loss the scrubbing raised most, and the rows that stood in."""
     losses = score.by_reference
-    i = int(np.argmax(np.array(losses.scrubbed) - np.array(losses.original)))
+    i = int(np.argmax(losses.lost))
     yield (
         f"worst for {_quoted(score)}: row {losses.reference[i]}, "
         f"loss {losses.original[i]:.3g} originally, {losses.scrubbed[i]:.3g} scrubbed"

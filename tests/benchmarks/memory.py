@@ -4,7 +4,6 @@ The peak is the process' largest resident set while scoring (`ru_maxrss`), less 
 data, and what a first small run leaves loaded.
 """
 
-import inspect
 import json
 import os
 import subprocess
@@ -12,8 +11,6 @@ import sys
 import time
 from pathlib import Path
 from typing import Any
-
-from scrubbing import scrub
 
 from .figures import Figure, Skipped
 
@@ -24,8 +21,6 @@ GIB = 2**30
 
 def measure(*, rows: int = 512, caps: tuple[str, ...] = CAPS, threads: int | None = None) -> list[Figure | Skipped]:
     """The measured peak under each cap, divided by the cap."""
-    if "memory" not in inspect.signature(scrub).parameters:
-        return [Skipped("memory", "scrub has no setting memory= yet")]
     if sys.platform == "win32":
         return [Skipped("memory", "this system does not say how much memory a process took at most")]
     found = {cap: _in_a_process(cap, rows, threads) for cap in caps}

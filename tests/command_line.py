@@ -1,0 +1,33 @@
+"""The command line, run in the tests' own process."""
+
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import pytest
+
+from scrubbing.cli import main
+
+
+@dataclass(frozen=True)
+class Finished:
+    """How a run of the command ended."""
+
+    status: int
+    out: str
+    err: str
+
+
+def command(capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch, *, width: int) -> Callable[..., Finished]:
+    """The command, in this process, on a terminal of so many columns."""
+
+    def run(*arguments: object) -> Finished:
+        monkeypatch.setattr(sys, "argv", ["scrubbing", *map(str, arguments)])
+        monkeypatch.setenv("COLUMNS", str(width))
+        try:
+            status = main() or 0
+        except SystemExit as stop:
+            status = stop.code or 0
+        return Finished(status, *capsys.readouterr())
+
+    return run
