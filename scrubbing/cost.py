@@ -13,10 +13,11 @@ import torch
 from pydantic import BaseModel, ConfigDict
 from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
 
-from scrubbing.evaluate import Evaluator, evaluation_order, streams_of
-from scrubbing.expressions import ByPosition, Call, Expression, Item, Leaf
+from scrubbing.evaluate import Evaluator
+from scrubbing.expressions import ByPosition, Call, Expression, Gathered, Item, Leaf, evaluation_order, streams_of
 from scrubbing.memory import allocations_of, readable
-from scrubbing.sampling.streams import Drawn, References, Stream
+from scrubbing.pooling import Arranged
+from scrubbing.sampling.streams import Drawn, Pool, References, Stream
 
 WIDTH = 80  # characters of a line of print
 
@@ -97,27 +98,32 @@ class Cost(BaseModel):
 
 def cost(evaluator: Evaluator, roots: Sequence[Expression], hypotheses: int) -> Cost:
     """What computing the roots for all draws takes, found on a few of them."""
-    roots = list(dict.fromkeys(roots))
-    order = evaluation_order(roots)
-    counts, draws = _evaluated_positions(evaluator, order), len(evaluator.sample)
+    work = evaluator.arranged(list(dict.fromkeys(roots)))
+    order = evaluation_order(work.roots)
+    calls = [step for step in order if not isinstance(step, Leaf | Gathered) and not _is_item(step)]
+    seen = {step: streams_of(step) for step in order}
+    draws = len(evaluator.sample)
+    counts = _evaluated_positions(evaluator, order)
     rows_of_logits = sum(_losses(step) * int(count.sum()) for step, count in counts.items())
     probed = int(np.argmax(sum(counts.values(), np.zeros(draws))))  # a draw with positions to count
-    first, second = (_flops(evaluator, roots, probed) for _ in range(2))  # the second time, constants are there
+    first, second = (_flops(evaluator, work, probed) for _ in range(2))  # the second time, constants are there
     once = {step: first[step] - second[step] for step in order}
+    chunk = min(draws, evaluator.chunk_size(work))
     times: dict[Expression, Fraction] = {
         step: Fraction(int(c.sum()), int(c[probed])) for step, c in counts.items() if c[probed]
     }
+    for pool in {stream for streams in seen.values() for stream in streams if isinstance(stream, Pool)}:
+        rows = _rows_in_all(evaluator, work, pool, chunk)
+        times |= {step: Fraction(rows, _rows_of(evaluator, pool, [probed])) for step in order if seen[step] == {pool}}
     flops = {step: once[step] + int(second[step] * times.get(step, draws)) for step in order}
-    chunk = min(draws, evaluator.chunk_size(roots))
-    peak = allocations_of(partial(evaluator.chunk, roots, 0, chunk)).peak + evaluator.held_bytes
-    calls = [step for step in order if not isinstance(step, Leaf) and not _is_item(step)]
-    seen: dict[Expression, set[Stream]] = {step: streams_of(step) for step in calls}
+    peak = allocations_of(partial(evaluator.values, work.roots, work.order[:chunk])).peak + evaluator.held_bytes
+    single = [next(iter(seen[step])) for step in calls if len(seen[step]) == 1]
     return Cost(
         hypotheses=hypotheses,
         draws=draws,
-        plain=Counter(_label(*found) for found in seen.values() if len(found) == 1),
-        mixed=sum(len(found) > 1 for found in seen.values()),
-        streams=len(set().union(*seen.values())),
+        plain=Counter(map(_label, single)),
+        mixed=sum(len(seen[step]) > 1 for step in calls),
+        streams=len({member for streams in seen.values() for stream in streams for member in _members(stream)}),
         logits_rows=rows_of_logits,
         flops=sum(flops.values()),
         once=sum(once.values()),
@@ -131,7 +137,7 @@ def cost(evaluator: Evaluator, roots: Sequence[Expression], hypotheses: int) -> 
 def _evaluated_positions(evaluator: Evaluator, order: Sequence[Expression]) -> dict[Call, np.ndarray]:
     """For each step whose work goes by evaluated positions: how many every draw has."""
     steps = [step for step in order if isinstance(step, Call) and isinstance(step.fn, ByPosition)]
-    indices = evaluator.chunk([step.arguments[0] for step in steps], 0, len(evaluator.sample))
+    indices = evaluator.values([step.arguments[0] for step in steps], slice(None))
     return {step: (index >= 0).sum(dim=1).cpu().numpy() for step, index in zip(steps, indices, strict=True)}
 
 
@@ -139,12 +145,22 @@ def _losses(step: Call) -> int:
     return step.fn.losses if isinstance(step.fn, ByPosition) else 0
 
 
-def _flops(evaluator: Evaluator, roots: Sequence[Expression], draw: int) -> dict[Expression, int]:
+def _flops(evaluator: Evaluator, work: Arranged, draw: int) -> dict[Expression, int]:
     """The operations of each step for one draw."""
     with counting_flops() as so_far:
         marks: dict[Expression, int] = {}
-        evaluator.chunk(roots, draw, draw + 1, lambda step, values: marks.update({step: so_far()}))
+        evaluator.values(work.roots, np.array([draw]), lambda step, values: marks.update({step: so_far()}))
     return {step: mark - before for (step, mark), before in zip(marks.items(), [0, *marks.values()], strict=False)}
+
+
+def _rows_in_all(evaluator: Evaluator, work: Arranged, pool: Pool, chunk: int) -> int:
+    """The distinct rows of a pool in each chunk, added up."""
+    starts = range(0, len(work.order), chunk)
+    return sum(_rows_of(evaluator, pool, work.order[start : start + chunk]) for start in starts)
+
+
+def _rows_of(evaluator: Evaluator, pool: Pool, draws: Sequence[int] | np.ndarray) -> int:
+    return np.unique([evaluator.sample.rows(stream)[draws] for stream in pool.streams]).size
 
 
 @contextmanager
@@ -155,7 +171,7 @@ def counting_flops() -> Iterator[Callable[[], int]]:
 
 
 def _kinds(
-    calls: Sequence[Expression], seen: Mapping[Expression, set[Stream]], flops: Mapping[Expression, int]
+    calls: Sequence[Expression], seen: Mapping[Expression, frozenset[Stream | Pool]], flops: Mapping[Expression, int]
 ) -> tuple[Kind, ...]:
     kinds: dict[str, list[Expression]] = {}
     for step in calls:
@@ -175,8 +191,14 @@ def _name(fn: Any) -> str:
     return getattr(fn, "__name__", type(fn).__name__)
 
 
-def _label(stream: Stream) -> str:
+def _members(stream: Stream | Pool) -> tuple[Stream, ...]:
+    return stream.streams if isinstance(stream, Pool) else (stream,)
+
+
+def _label(stream: Stream | Pool) -> str:
     match stream:
+        case Pool(streams):
+            return " and ".join(map(_label, streams)) + ", each row once"
         case References():
             return "the references"
         case Drawn(key):

@@ -2,7 +2,7 @@
 
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Protocol, runtime_checkable
@@ -13,15 +13,26 @@ from torch import Tensor
 
 from scrubbing.dataset import appended
 from scrubbing.errors import DataError, HypothesisError, ScrubbingWarning
-from scrubbing.expressions import Assembled, Averaged, Call, Expression, Leaf
+from scrubbing.expressions import (
+    Assembled,
+    Averaged,
+    Call,
+    Expression,
+    Gathered,
+    Leaf,
+    evaluation_order,
+    streams_of,
+)
 from scrubbing.memory import DEFAULT, allocations_of, held_bytes, is_out_of_memory, readable
 from scrubbing.plan import Feature
 from scrubbing.policy import Maker
+from scrubbing.pooling import Arranged, arranged
 from scrubbing.sampling.agreement import Classes, PositionClasses, agreement, agreement_by_position
 from scrubbing.sampling.randomness import keyed_uniforms
-from scrubbing.sampling.streams import Given, Sample, Stream
+from scrubbing.sampling.streams import Given, Pool, Sample, Stream
 
-RowsOf = Callable[[Stream], np.ndarray]
+Draws = slice | np.ndarray
+RowsOf = Callable[[Stream | Pool], np.ndarray]
 Observer = Callable[[Expression, Mapping[Expression, Any]], None]
 
 PIECE = 8  # rows at a time where something is computed for all rows of the dataset
@@ -59,8 +70,9 @@ class Evaluator:
     sample: Sample
     memory: int = DEFAULT  # bytes that values may take together
     _tables: dict[Expression, Tensor] = field(default_factory=dict, repr=False)
-    _constants: dict[tuple[Expression, int], Any] = field(default_factory=dict, repr=False)
+    _constants: dict[tuple[Any, ...], Any] = field(default_factory=dict, repr=False)
     _classes: dict[tuple[Feature, int], Classes | PositionClasses] = field(default_factory=dict, repr=False)
+    _sizes: dict[tuple[Expression, ...], int] = field(default_factory=dict, repr=False)
 
     def losses(
         self,
@@ -74,25 +86,36 @@ class Evaluator:
         it says where they end too, since rounding depends on what is computed together. Where a chunk does not fit into
         memory after all, it and those after it have half the size.
         """
+        work, key = self.arranged(roots), tuple(roots)
         pieces: list[list[Tensor]] = []
-        start, size = 0, None
+        start = 0
         while start < len(self.sample):
             chunk = journal.find(start) if journal else None
             if chunk is None:
-                chunk = self._finished(roots, start, size or self.chunk_size(roots))
+                chunk = self._finished(work, start, self._sizes.get(key) or self.chunk_size(work))
                 if journal:
                     journal.keep(chunk)
             pieces.append(chunk.losses)
-            start, size = chunk.stop, chunk.next_size
+            start, self._sizes[key] = chunk.stop, chunk.next_size
             progress(start)
-        return [torch.cat(piece) for piece in zip(*pieces, strict=True)]
+        in_order = torch.from_numpy(np.argsort(work.order))
+        return [torch.cat(piece)[in_order] for piece in zip(*pieces, strict=True)]
 
-    def _finished(self, roots: Sequence[Expression], start: int, size: int) -> Chunk:
+    def arranged(self, roots: Sequence[Expression]) -> Arranged:
+        """Expressions of the roots' values that take less to compute, and an order of draws in which they do."""
+        return arranged(roots, self.sample, self._of_one_row)
+
+    def _of_one_row(self, steps: Sequence[Expression]) -> list[Expression]:
+        """The steps whose values are tensors of one entry per row; found on the first draw."""
+        values = zip(steps, self.values(steps, slice(0, 1)), strict=True)
+        return [step for step, value in values if isinstance(value, Tensor) and value.ndim and len(value) == 1]
+
+    def _finished(self, work: Arranged, start: int, size: int) -> Chunk:
         """The chunk of so many draws, or of as many as fit into memory together."""
         while True:
             rows = min(size, len(self.sample) - start)
             try:
-                values = self.chunk(roots, start, start + rows)
+                values = self.values(work.roots, work.order[start : start + rows])
                 return Chunk(start, start + rows, size, [_one_loss_per_row(value, rows) for value in values])
             except Exception as error:
                 if not is_out_of_memory(error) or rows == 1:
@@ -100,10 +123,11 @@ class Evaluator:
             size = rows // 2  # outside of the handler, which holds what was computed so far
             _warn_of_smaller_chunks(size)
 
-    def chunk_size(self, roots: Sequence[Expression]) -> int:
+    def chunk_size(self, work: Arranged) -> int:
         """How many draws at a time keep within the memory, by what one of them takes."""
-        self.chunk(roots, 0, 1)  # makes what is kept for all chunks
-        one = allocations_of(partial(self.chunk, roots, 0, 1))
+        first = work.order[:1]
+        self._make_what_is_kept(work.roots, first)
+        one = allocations_of(partial(self.values, work.roots, first))
         left = self.memory - self.held_bytes
         if one.peak > left:
             warnings.warn(
@@ -113,7 +137,12 @@ class Evaluator:
                 stacklevel=2,
             )
         fitting = left // max(1, one.peak)
-        return max(1, min(fitting, LARGEST // max(1, one.largest)) if self._on_cpu else fitting)
+        return max(1, min(fitting, int(LARGEST / max(1, one.largest * work.share))) if self._on_cpu else fitting)
+
+    def _make_what_is_kept(self, roots: Sequence[Expression], draws: Draws) -> None:
+        """Constants, means and tables: they belong to no chunk."""
+        kept = [s for s in evaluation_order(roots) if isinstance(s, Assembled | Averaged) or _is_constant(s)]
+        self.values(kept, draws)
 
     @property
     def _on_cpu(self) -> bool:
@@ -175,9 +204,9 @@ class Evaluator:
         everything = np.arange(self._rows)
         return self._values([root], lambda stream: everything)[0]
 
-    def chunk(self, roots: Sequence[Expression], start: int, stop: int, observe: Observer | None = None) -> list[Any]:
-        """The roots' values for the draws from `start` to `stop`; `observe` is told of each step when it is done."""
-        return self._values(roots, lambda stream: self.sample.rows(stream)[start:stop], observe)
+    def values(self, roots: Sequence[Expression], draws: Draws, observe: Observer | None = None) -> list[Any]:
+        """The roots' values for some draws; `observe` is told of each step when it is done."""
+        return self._values(roots, _RowsOf(self.sample, draws), observe)
 
     @torch.no_grad()
     def _values(self, roots: Sequence[Expression], rows: RowsOf, observe: Observer | None = None) -> list[Any]:
@@ -202,21 +231,24 @@ class Evaluator:
                 held = self.columns[column]
                 return held[torch.from_numpy(rows(stream)) if isinstance(held, Tensor) else rows(stream)]
             case Call(fn, ()):
-                return self._constant(step, fn)
-            case Call(fn, (Leaf(column, stream),)) if getattr(fn, "of_whole_columns", False):
-                return self._constant(step, lambda: fn(self.columns[column]))[torch.from_numpy(rows(stream))]
+                return self._constant((step,), fn)
+            case Call(fn, (Leaf(column, stream),)) if _is_constant(step):
+                whole = self._constant((fn, column, self._rows), lambda: fn(self.columns[column]))
+                return whole[torch.from_numpy(rows(stream))]
             case Call(fn, arguments):
                 return fn(*(values[argument] for argument in arguments))
+            case Gathered(value, pool, stream):
+                return _gathered(values[value], rows(pool), rows(stream))
             case Assembled():
                 return self._assembled(step, rows)
             case Averaged(_, classes, stream):
                 return self._means(step)[torch.from_numpy(classes.ids[rows(stream)])]
 
-    def _constant(self, step: Expression, make: Callable[[], Any]) -> Any:
+    def _constant(self, key: tuple[Any, ...], make: Callable[[], Any]) -> Any:
         """A value that is the same in every chunk."""
-        if (step, self._rows) not in self._constants:
-            self._constants[step, self._rows] = make()
-        return self._constants[step, self._rows]
+        if key not in self._constants:
+            self._constants[key] = make()
+        return self._constants[key]
 
     def _means(self, step: Averaged) -> Tensor:
         """The mean value of each class, on unmixed rows of the whole dataset."""
@@ -241,12 +273,12 @@ class Evaluator:
         if len(streams) == 1:
             table = self._table(step)
             if table is not None:
-                donors = torch.from_numpy(rows(streams.pop()))
+                donors = torch.from_numpy(rows(next(iter(streams))))
                 donors = donors if donors.ndim == 2 else donors[:, None]  # one row for all positions
                 return table[donors, torch.arange(step.positions)].movedim(1, step.axis)
 
         def at(position: int) -> Tensor:
-            def rows_here(stream: Stream) -> np.ndarray:
+            def rows_here(stream: Stream | Pool) -> np.ndarray:
                 here = rows(stream)
                 return here[:, position] if here.ndim == 2 else here
 
@@ -276,25 +308,43 @@ class Evaluator:
         return self._values([step.value], lambda stream: rows)[0].movedim(step.axis, 1)
 
 
-def evaluation_order(roots: Iterable[Expression]) -> list[Expression]:
-    """Every expression that the roots need, each after its arguments."""
-    order: dict[Expression, None] = {}
-    stack = [(root, False) for root in reversed(list(roots))]
-    while stack:
-        step, ready = stack.pop()
-        if ready:
-            order[step] = None
-        elif step not in order:
-            stack.append((step, True))
-            stack.extend((argument, False) for argument in reversed(step.arguments))
-    return list(order)
+@dataclass(frozen=True, eq=False)
+class _RowsOf:
+    """The rows of streams for some draws; of a pool, each of them once."""
+
+    sample: Sample
+    draws: Draws
+    _known: dict[Pool, np.ndarray] = field(default_factory=dict)
+
+    def __call__(self, stream: Stream | Pool) -> np.ndarray:
+        if not isinstance(stream, Pool):
+            return self.sample.rows(stream)[self.draws]
+        if stream not in self._known:
+            rows = np.concatenate([self(member) for member in stream.streams])
+            _, first = np.unique(rows, return_index=True)
+            self._known[stream] = rows[np.sort(first)]
+        return self._known[stream]
 
 
-def streams_of(value: Expression) -> set[Stream]:
-    """The streams of rows that a value is computed from, those of its single positions included."""
-    steps = evaluation_order([value])
-    found = {step.stream for step in steps if isinstance(step, Leaf | Averaged)}
-    return found.union(*(streams_of(step.value) for step in steps if isinstance(step, Assembled)))
+def _gathered(value: Tensor, pool: np.ndarray, rows: np.ndarray) -> Tensor:
+    """A value for the rows of a pool, at some of them; as it is where it does not depend on the row."""
+    if len(value) != len(pool):
+        return value
+    order = np.argsort(pool)
+    at = order[np.searchsorted(pool, rows, sorter=order)]
+    if np.array_equal(at, np.arange(len(at))):
+        return value[: len(at)]  # nothing is copied
+    return value[torch.from_numpy(at)]
+
+
+def _is_constant(step: Expression) -> bool:
+    """Whether a step is made once for all chunks: a function of nothing, or of a column as a whole."""
+    match step:
+        case Call(_, ()):
+            return True
+        case Call(fn, (Leaf(),)):
+            return getattr(fn, "of_whole_columns", False)
+    return False
 
 
 def _warn_of_smaller_chunks(size: int) -> None:

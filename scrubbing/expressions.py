@@ -3,7 +3,7 @@
 An expression is a column on a stream of rows, or a function of other expressions.
 """
 
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
 from operator import getitem
@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from scrubbing.graph import Graph
 from scrubbing.sampling.agreement import Classes
-from scrubbing.sampling.streams import Stream
+from scrubbing.sampling.streams import Pool, Stream
 
 
 @dataclass(frozen=True, eq=False)
@@ -19,7 +19,7 @@ class Leaf:
     """A column of the data, on the rows of a stream."""
 
     column: str
-    stream: Stream
+    stream: Stream | Pool
 
     @property
     def arguments(self) -> "tuple[Expression, ...]":
@@ -61,7 +61,20 @@ class Averaged:
         return ()  # its value is computed on the dataset, in a run of its own
 
 
-Expression = Leaf | Call | Assembled | Averaged
+@dataclass(frozen=True, eq=False)
+class Gathered:
+    """A value of a pool of streams, at the rows of one of them, or of a smaller pool."""
+
+    value: "Expression"
+    pool: Pool
+    stream: Stream | Pool
+
+    @property
+    def arguments(self) -> "tuple[Expression, ...]":
+        return (self.value,)
+
+
+Expression = Leaf | Call | Assembled | Averaged | Gathered
 
 # Makes an expression of a function and expressions: how a function says what it computes in terms of others.
 Caller = Callable[[Callable[..., Any], tuple[Expression, ...]], Expression]
@@ -123,17 +136,18 @@ class Expressions:
             return self.leaf(name, streams[name])
 
         wanted = _forward_key(graph, name, streams)
-        if wanted not in self._forwards:
-            for step in graph.upstream(name):
-                node = graph[step]
-                inputs = tuple(self._known_forward(graph, i, streams) for i in node.inputs)
-                self._forwards[_forward_key(graph, step, streams)] = self.call(node.fn, inputs)
+        waiting = [] if wanted in self._forwards else [(name, wanted)]  # a stack: networks may be deep
+        while waiting:
+            step, key = waiting[-1]
+            inputs = {i: _forward_key(graph, i, streams) for i in graph[step].inputs if i in graph}
+            unknown = [(i, needed) for i, needed in inputs.items() if needed not in self._forwards]
+            waiting += reversed(unknown)
+            if not unknown:
+                known = {i: self._forwards[needed] for i, needed in inputs.items()}
+                arguments = tuple(known[i] if i in known else self.leaf(i, streams[i]) for i in graph[step].inputs)
+                self._forwards[key] = self.call(graph[step].fn, arguments)
+                waiting.pop()
         return self._forwards[wanted]
-
-    def _known_forward(self, graph: Graph, name: str, streams: Mapping[str, Stream]) -> Expression:
-        if name not in graph:
-            return self.leaf(name, streams[name])
-        return self._forwards[_forward_key(graph, name, streams)]
 
     def compared(self, network: Expression, others: Sequence[Expression], rows: int) -> dict[Expression, Compared]:
         """How losses compare with the network's, where they say how; there will be so many `rows` of them."""
@@ -167,5 +181,33 @@ class Expressions:
 
 
 def _forward_key(graph: Graph, name: str, streams: Mapping[str, Stream]) -> Hashable:
-    """What a node's value depends on. (Not a function within `forward`: tests would decorate that at every call.)"""
+    """What a node's value depends on."""
     return graph, name, frozenset((c, streams[c]) for c in graph.upstream_columns[name])
+
+
+def evaluation_order(roots: Iterable[Expression]) -> list[Expression]:
+    """Every expression that the roots need, each after its arguments."""
+    order: dict[Expression, None] = {}
+    stack = [(root, False) for root in reversed(list(roots))]
+    while stack:
+        step, ready = stack.pop()
+        if ready:
+            order[step] = None
+        elif step not in order:
+            stack.append((step, True))
+            stack.extend((argument, False) for argument in reversed(step.arguments))
+    return list(order)
+
+
+def streams_of(value: Expression) -> frozenset[Stream | Pool]:
+    """The streams of rows that a value is computed from, those of its single positions included."""
+    found: dict[Expression, frozenset[Stream | Pool]] = {}
+    for step in evaluation_order([value]):
+        match step:
+            case Leaf() | Averaged() | Gathered():
+                found[step] = frozenset([step.stream])
+            case Assembled():
+                found[step] = streams_of(step.value)
+            case Call():
+                found[step] = frozenset().union(*(found[argument] for argument in step.arguments))
+    return found[value]

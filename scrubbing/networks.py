@@ -52,7 +52,7 @@ def _losses(graphs: Iterable[Graph], planner: Planner, evaluator: Evaluator) -> 
             roundings.append(torch.finfo(values[step].dtype).eps)
 
     roots = [planner.plain(graph, References()) for graph in graphs]
-    values = evaluator.chunk(roots, 0, min(CHECKED, len(evaluator.sample)), observe)
+    values = evaluator.values(roots, slice(0, CHECKED), observe)
     return {g: torch.as_tensor(value).double() for g, value in zip(graphs, values, strict=True)}, max(roundings)
 
 

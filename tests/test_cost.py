@@ -28,13 +28,22 @@ def _unchecked() -> Iterator[None]:
     jaxtyping_config.update("jaxtyping_disable", False)
 
 
-def counted(hypotheses: Any, data: Any, *, baseline: Any, size: int, **settings: Any) -> int:
-    """The operations while all chunks are run, of so many draws at a time."""
+SIZE = 4  # draws at a time, that there be several chunks
+
+
+@pytest.fixture
+def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Evaluator, "chunk_size", lambda self, work: SIZE)
+
+
+def counted(hypotheses: Any, data: Any, *, baseline: Any, **settings: Any) -> int:
+    """The operations while all chunks are run."""
     prepared = prepare(hypotheses, data, baseline, Options(**settings))
     roots = Outputs.of(prepared.jobs, prepared.planner, len(prepared.sample)).roots
+    work = prepared.evaluator.arranged(roots)
     with counting_flops() as so_far:
-        for start in range(0, len(prepared.sample), size):
-            prepared.evaluator.chunk(roots, start, min(start + size, len(prepared.sample)))
+        for start in range(0, len(prepared.sample), SIZE):
+            prepared.evaluator.values(work.roots, work.order[start : start + SIZE])
         return so_far()
 
 
@@ -57,11 +66,12 @@ def ladder(rows: int) -> dict[str, Any]:
     }
 
 
+@pytest.mark.usefixtures("small_chunks")
 @pytest.mark.parametrize("others", ["reference", "node"])
 def test_the_operations_of_the_ladder_are_those_counted_in_its_run(others):
     arguments = ladder(rows=6)
     said = explain(**arguments, others=others)
-    assert said.flops == counted(**arguments, others=others, size=4)
+    assert said.flops == counted(**arguments, others=others)
     assert said.flops == sum(kind.flops for kind in said.kinds) > said.once > 0
     evaluated = int((arguments["data"]["weights"] != 0).sum())
     distinct = len({id(root) for root in _losses(arguments, others)})
@@ -93,28 +103,39 @@ PRODUCT = 2 * 2 * 3 * 4  # operations of a row: two positions, each a vector of 
 
 
 def test_a_toy_derived_by_hand():
-    """The network's a, b and loss; b and its mixed loss; a and the baseline's mixed loss: three products twice."""
+    """The network's a and b are those of the donors as well: two products for each row, and a loss on each reference.
+
+    Mixed are the losses of the hypothesis and of the baseline.
+    """
     said = explain(TOY_H, TOY_DATA, baseline=TOY_BASELINE, others="reference", draws=2)
-    assert said.plain == {"the references": 3, "other": 2}
+    assert said.plain == {"the references and other, each row once": 2, "the references, each row once": 1}
     assert (said.streams, said.mixed, said.hypotheses, said.draws) == (2, 2, 1, 14)
-    assert (said.flops, said.once, said.logits_rows) == (14 * 4 * PRODUCT, 0, 0)
-    assert {kind.name: (kind.calls, kind.mixed) for kind in said.kinds} == {"<lambda>": (7, 2)}
-    assert said.flops == counted(TOY_H, TOY_DATA, baseline=TOY_BASELINE, others="reference", draws=2, size=5)
-    assert said.chunk == 14  # no more than there are
-    assert said.peak_bytes >= 14 * (4 * 2 * 4 + 3) * 4  # values of a and b on two streams, and losses
+    assert (said.flops, said.once, said.logits_rows) == (7 * 2 * PRODUCT, 0, 0)
+    assert {kind.name: (kind.calls, kind.mixed) for kind in said.kinds} == {"<lambda>": (5, 2)}
+    assert said.chunk == 14  # no more than there are, in one chunk
+    assert said.peak_bytes >= (7 + 14) * 2 * 8 * 4  # a and b, eight numbers each, of each row and gathered for each draw
 
 
+@pytest.mark.usefixtures("small_chunks")
+def test_a_row_is_computed_once_in_each_chunk():
+    said = explain(TOY_H, TOY_DATA, baseline=TOY_BASELINE, others="reference", draws=2)
+    assert said.flops == counted(TOY_H, TOY_DATA, baseline=TOY_BASELINE, others="reference", draws=2)
+    assert 7 * 2 * PRODUCT < said.flops < 14 * 4 * PRODUCT
+
+
+@pytest.mark.usefixtures("small_chunks")
 @pytest.mark.parametrize("unclaimed", ["resample", "mean", "zero"])
 def test_what_is_kept_for_all_chunks_is_counted_once(unclaimed):
     """Means over rows, and tables of values by position, are made once however many chunks there are."""
     by_position = Hypothesis(TOY, Graph(a=per_position(lambda x: x[..., 0] > 0), loss=reads("a", "y")))
     arguments = {"hypotheses": [TOY_H, by_position], "data": TOY_DATA, "baseline": TOY_BASELINE}
     said = explain(**arguments, unclaimed=unclaimed, draws=3)
-    assert said.flops == counted(**arguments, unclaimed=unclaimed, draws=3, size=4)
+    assert said.flops == counted(**arguments, unclaimed=unclaimed, draws=3)
     tables = 7 * PRODUCT * (3 if unclaimed == "mean" else 1)  # a by position; the means of a and of b
     assert said.once == tables
 
 
+@pytest.mark.usefixtures("small_chunks")
 @pytest.mark.parametrize(
     "marks", [[[0, 0, 1, 0, 0], [0, 0, 0, 0, 0], [0, 1, 0, 1, 0]], [[1] * 5, [0] * 5, [1, 1, 0, 0, 1]]]
 )
@@ -129,7 +150,7 @@ def test_rows_of_logits_are_evaluated_positions_times_losses(marks):
     arguments["baseline"] = Graph(loss=reads("labels", "weights"))
     said = explain(**arguments, draws=4)
     assert said.logits_rows == 4 * sum(map(sum, marks)) * (1 + 2 + 1)
-    assert said.flops == counted(**arguments, draws=4, size=5)
+    assert said.flops == counted(**arguments, draws=4)
 
 
 def test_data_without_an_evaluated_position_cost_no_logits():
@@ -180,8 +201,8 @@ def test_evaluating_is_not_changed_by_being_counted():
     prepared = prepare(TOY_H, TOY_DATA, TOY_BASELINE, Options())
     assert isinstance(prepared.evaluator, Evaluator)
     roots = Outputs.of(prepared.jobs, prepared.planner, 7).roots
-    plain = prepared.evaluator.chunk(roots, 0, 7)
+    plain = prepared.evaluator.values(roots, slice(0, 7))
     with counting_flops() as so_far:
-        again = prepared.evaluator.chunk(roots, 0, 7)
+        again = prepared.evaluator.values(roots, slice(0, 7))
         assert so_far() == 7 * 4 * PRODUCT
     assert all(torch.equal(one, other) for one, other in zip(plain, again, strict=True))

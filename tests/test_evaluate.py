@@ -82,7 +82,8 @@ WIDE = {"x": torch.zeros(1).expand(ROWS, WIDTH), "y": torch.zeros(ROWS)}
 
 def chunk_size(columns, *, memory: int = DEFAULT, rows: int = ROWS, fn=lambda x, y: x.sum(1) - y) -> int:
     evaluator = Evaluator(as_columns(columns), Sample(np.arange(rows), ROWS), memory)
-    return evaluator.chunk_size([Planner(Policy(), evaluator).plain(Graph(loss=fn), References())])
+    roots = [Planner(Policy(), evaluator).plain(Graph(loss=fn), References())]
+    return evaluator.chunk_size(evaluator.arranged(roots))
 
 
 def test_a_chunk_is_as_large_as_the_memory_allows_and_a_processor_keeps_close():

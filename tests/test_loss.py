@@ -135,7 +135,7 @@ def evaluated(G: Graph, data: dict[str, torch.Tensor], *, size: int) -> tuple[Ca
     root = Planner(Policy(), evaluator).plain(G, References())
     assert isinstance(root, Call)
     starts = range(0, len(data["tokens"]), size)
-    pieces = [evaluator.chunk([root], start, start + size)[0] for start in starts]
+    pieces = [evaluator.values([root], slice(start, start + size))[0] for start in starts]
     return root, torch.cat(pieces)
 
 

@@ -8,6 +8,7 @@ and z is narrower than x. All logits are in units of ln 2, since powers of two a
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple
 
 import torch
@@ -77,7 +78,8 @@ def readings(
 
 def _block(norm: Norm, unembedding: Tensor, resid: Tensor, changes: Sequence[Change], labels: Tensor) -> Readings:
     own = _Network.of(norm, unembedding, resid, labels)
-    parts = [own.readings, *(_beside(norm, own, change, labels) for change in changes)]
+    narrow = sum(change.z.shape[-1] for change in changes) <= resid.shape[-1]
+    parts = [own.readings, *(_beside(norm, own, change, labels, narrow=narrow) for change in changes)]
     return Readings(*(torch.cat(values) for values in zip(*parts, strict=True)))
 
 
@@ -86,6 +88,7 @@ class _Network:
     """What the network makes of a block of positions; logits and their sums in units of ln 2."""
 
     x: Float[Tensor, "position d_model"]  # the centred stream
+    s: Float[Tensor, "position 1"]  # its scale
     U: Float[Tensor, "d_model d_vocab"]
     b: Float[Tensor, " d_vocab"]
     unscaled: Float[Tensor, "position d_vocab"]  # x U
@@ -93,22 +96,21 @@ class _Network:
     token: Int[Tensor, " position"]  # the most probable one
     lse: Float[Tensor, " position"]
     loss: Float[Tensor, " position"]
-    expected_U: Float[Tensor, "position d_model"]  # means of U and b over the predicted distribution
-    expected_b: Float[Tensor, " position"]
+    p: Float[Tensor, "position d_vocab"]  # the predicted distribution
 
     @classmethod
     def of(cls, norm: Norm, unembedding: Tensor, resid: Tensor, labels: Tensor) -> "_Network":
         U, b = unembedding[:-2], unembedding[-2]
         x = norm.centred(precise(resid))
         unscaled = x @ U
-        logits = torch.addcmul(b, unscaled, norm.scale(x))
+        s = norm.scale(x)
+        logits = torch.addcmul(b, unscaled, s)
         top, token = logits.max(dim=-1)
         at_label = logits.gather(1, labels[:, None])[:, 0]
         p = logits.sub_(top[:, None]).exp2_()
         total = p.sum(dim=-1)
         lse = top + total.log2()
-        expected_U, expected_b = p @ U.T / total[:, None], p @ b / total
-        return cls(x, U, b, unscaled, top, token, lse, LN2 * (lse - at_label), expected_U, expected_b)
+        return cls(x, s, U, b, unscaled, top, token, lse, LN2 * (lse - at_label), p.div_(total[:, None]))
 
     @property
     def readings(self) -> Readings:
@@ -122,13 +124,19 @@ class _Network:
         top, lse = zip(*found, strict=True)
         return torch.cat(top), torch.cat(lse)
 
-    def expected_logit(self, x: Tensor, s: Tensor) -> Tensor:
-        """The mean logit of a stream under the network's own prediction."""
-        return s[..., 0] * (x * self.expected_U).sum(dim=-1) + self.expected_b
+    @cached_property
+    def expected_U(self) -> Float[Tensor, "position d_model"]:
+        """The mean of U over the predicted distribution."""
+        return self.p @ self.U.T
+
+    @cached_property
+    def expected_unscaled(self) -> Float[Tensor, " position"]:
+        """The mean of `x U` over the predicted distribution."""
+        return torch.linalg.vecdot(self.p, self.unscaled)
 
 
-def _beside(norm: Norm, own: _Network, change: Change, labels: Tensor) -> Readings:
-    """The readings of the hypotheses of one group."""
+def _beside(norm: Norm, own: _Network, change: Change, labels: Tensor, *, narrow: bool) -> Readings:
+    """The readings of the hypotheses of one group; `narrow` says whether all changes together are, or the stream is."""
     z = precise(change.z) if change.W is not None else norm.centred(precise(change.z))
     x = own.x + (z if change.W is None else z @ norm.centred(precise(change.W)))
     s = norm.scale(x)
@@ -137,7 +145,8 @@ def _beside(norm: Norm, own: _Network, change: Change, labels: Tensor) -> Readin
     if lost.any():
         top[lost], lse[lost] = own.top_and_log_sum((s * x)[lost])
     at_label, at_token = (_logit(own, s, z, change.unembedding, token) for token in (labels, own.token))
-    kl = lse - own.lse - (own.expected_logit(x, s) - own.expected_logit(own.x, norm.scale(own.x)))
+    mean = z * (own.p @ change.unembedding[:-2].T) if narrow else (x - own.x) * own.expected_U
+    kl = lse - own.lse - ((s - own.s)[..., 0] * own.expected_unscaled + s[..., 0] * mean.sum(dim=-1))
     # The same logit summed in another order differs by the rounding of what is summed.
     same = top - at_token <= 64 * torch.finfo(top.dtype).eps * (1 + top.abs() + own.top.abs())
     return Readings(LN2 * (lse - at_label), LN2 * kl, same.to(lse))

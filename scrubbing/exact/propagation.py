@@ -264,7 +264,7 @@ class Propagation:
         evaluator = Evaluator(dict(self.data.columns), Sample(np.arange(len(codes)), self.data.rows))
         planner = Planner(self.policy, evaluator)
         roots = [planner.unclaimed(self.h, name, p, own, lambda: donor) for p in draw.inputs]
-        return _in_chunks(name, len(codes), lambda *chunk: tuple(evaluator.chunk(roots, *chunk)))
+        return _in_chunks(name, len(codes), lambda *chunk: tuple(evaluator.values(roots, slice(*chunk))))
 
     def _evaluated(self, name: str, drawn: list[tuple[Draw, Any, Rows]], x: Rows) -> Any:
         """The image of a node on combinations of what was drawn; the columns that it reads come from `x`."""

@@ -78,6 +78,13 @@ class Drawn:
 Stream = References | Fixed | Given | Drawn
 
 
+@dataclass(frozen=True)
+class Pool:
+    """The distinct rows that several streams have for some draws, each once, those of the first stream first."""
+
+    streams: tuple[Stream, ...]
+
+
 @dataclass(frozen=True, eq=False)
 class Sample:
     """The references of one run, and the rows that every stream has for them.
