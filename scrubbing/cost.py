@@ -20,6 +20,7 @@ from scrubbing.pooling import Arranged
 from scrubbing.sampling.streams import Drawn, Pool, References, Stream
 
 WIDTH = 80  # characters of a line of print
+AT_ONCE = 4096  # draws whose evaluated positions are counted together
 
 Shape = tuple[int, ...]
 
@@ -137,8 +138,12 @@ def cost(evaluator: Evaluator, roots: Sequence[Expression], hypotheses: int) -> 
 def _evaluated_positions(evaluator: Evaluator, order: Sequence[Expression]) -> dict[Call, np.ndarray]:
     """For each step whose work goes by evaluated positions: how many every draw has."""
     steps = [step for step in order if isinstance(step, Call) and isinstance(step.fn, ByPosition)]
-    indices = evaluator.values([step.arguments[0] for step in steps], slice(None))
-    return {step: (index >= 0).sum(dim=1).cpu().numpy() for step, index in zip(steps, indices, strict=True)}
+    counts: list[list[np.ndarray]] = [[] for _ in steps]
+    for start in range(0, len(evaluator.sample), AT_ONCE):
+        indices = evaluator.values([step.arguments[0] for step in steps], slice(start, start + AT_ONCE))
+        for count, index in zip(counts, indices, strict=True):
+            count.append((index >= 0).sum(dim=1).cpu().numpy())
+    return {step: np.concatenate(count) for step, count in zip(steps, counts, strict=True)}
 
 
 def _losses(step: Call) -> int:

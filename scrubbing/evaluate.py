@@ -2,7 +2,7 @@
 
 import warnings
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Protocol, runtime_checkable
@@ -18,6 +18,7 @@ from scrubbing.expressions import (
     Averaged,
     Call,
     Expression,
+    Fitted,
     Gathered,
     Leaf,
     evaluation_order,
@@ -27,7 +28,13 @@ from scrubbing.memory import DEFAULT, allocations_of, held_bytes, is_out_of_memo
 from scrubbing.plan import Feature
 from scrubbing.policy import Maker
 from scrubbing.pooling import Arranged, arranged
-from scrubbing.sampling.agreement import Classes, PositionClasses, agreement, agreement_by_position
+from scrubbing.sampling.agreement import (
+    Classes,
+    Piece,
+    PositionClasses,
+    agreement_by_position_in_pieces,
+    agreement_in_pieces,
+)
 from scrubbing.sampling.randomness import keyed_uniforms
 from scrubbing.sampling.streams import Given, Pool, Sample, Stream
 
@@ -35,7 +42,8 @@ Draws = slice | np.ndarray
 RowsOf = Callable[[Stream | Pool], np.ndarray]
 Observer = Callable[[Expression, Mapping[Expression, Any]], None]
 
-PIECE = 8  # rows at a time where something is computed for all rows of the dataset
+PIECE = 8  # rows at a time where the network is computed for all rows of the dataset
+READ = 2**24  # bytes of columns at a time where a feature is
 LARGEST = 2**24  # bytes of one tensor on a processor: larger ones are fetched from the system anew each time, slowly
 
 
@@ -141,8 +149,7 @@ class Evaluator:
 
     def _make_what_is_kept(self, roots: Sequence[Expression], draws: Draws) -> None:
         """Constants, means and tables: they belong to no chunk."""
-        kept = [s for s in evaluation_order(roots) if isinstance(s, Assembled | Averaged) or _is_constant(s)]
-        self.values(kept, draws)
+        self.values([step for step in evaluation_order(roots) if _has_constant(step)], draws)
 
     @property
     def _on_cpu(self) -> bool:
@@ -156,11 +163,14 @@ class Evaluator:
     def classes(self, feature: Feature) -> Classes | PositionClasses:
         """Which rows of the dataset agree on a feature."""
         if (feature, self._rows) not in self._classes:
-            classify = agreement_by_position if feature.per_position else agreement
+            classify = agreement_by_position_in_pieces if feature.per_position else agreement_in_pieces
+            pieces = (
+                Piece(self._values([feature.value], lambda stream, rows=rows: rows)[0], int(rows[0]), int(rows[-1]) + 1)
+                for rows in _in_pieces(self._rows, self._rows_at_once)
+            )
             try:
-                value = self._on_dataset(feature.value)
                 donors = self.sample.dataset_rows
-                self._classes[feature, self._rows] = classify(value, self._rows, feature.coarsening, donors=donors)
+                self._classes[feature, self._rows] = classify(pieces, feature.coarsening, donors=donors)
             except DataError as error:
                 raise DataError(f"the feature of {feature.name!r} cannot be used: {error}") from error
         return self._classes[feature, self._rows]
@@ -195,14 +205,16 @@ class Evaluator:
         """The rows of the dataset and those that were made."""
         return len(next(iter(self.columns.values())))
 
+    @property
+    def _rows_at_once(self) -> int:
+        """So many rows of the dataset that their columns are not too large for a feature to be computed of them."""
+        size = sum(column.nbytes for column in self.columns.values())
+        return max(PIECE, READ * self._rows // max(1, size))
+
     def is_floating(self, value: Expression) -> bool:
         """Whether a value is a tensor of floating-point numbers; found on the first row."""
         first = self._values([value], lambda stream: np.zeros(1, dtype=np.int64))[0]
         return isinstance(first, Tensor) and first.is_floating_point()
-
-    def _on_dataset(self, root: Expression) -> Any:
-        everything = np.arange(self._rows)
-        return self._values([root], lambda stream: everything)[0]
 
     def values(self, roots: Sequence[Expression], draws: Draws, observe: Observer | None = None) -> list[Any]:
         """The roots' values for some draws; `observe` is told of each step when it is done."""
@@ -232,9 +244,10 @@ class Evaluator:
                 return held[torch.from_numpy(rows(stream)) if isinstance(held, Tensor) else rows(stream)]
             case Call(fn, ()):
                 return self._constant((step,), fn)
-            case Call(fn, (Leaf(column, stream),)) if _is_constant(step):
-                whole = self._constant((fn, column, self._rows), lambda: fn(self.columns[column]))
-                return whole[torch.from_numpy(rows(stream))]
+            case Call(Fitted() as fn, (Leaf(column, _) as argument,)):
+                return self._constant((fn, column, self._rows), lambda: fn.fitted(self.columns[column]))(
+                    values[argument]
+                )
             case Call(fn, arguments):
                 return fn(*(values[argument] for argument in arguments))
             case Gathered(value, pool, stream):
@@ -254,17 +267,13 @@ class Evaluator:
         """The mean value of each class, on unmixed rows of the whole dataset."""
         if step not in self._tables:
             totals: dict[int, Tensor] = {}
-            for rows in self._pieces():
+            for rows in _in_pieces(self.sample.dataset_rows, PIECE):
                 value = self._values([step.value], lambda stream, rows=rows: rows)[0]
                 for c, row in zip(step.classes.ids[rows].tolist(), value, strict=True):
                     totals[c] = totals[c] + row if c in totals else row
             sizes = step.classes.sizes.tolist()
             self._tables[step] = torch.stack([totals[c] / size for c, size in enumerate(sizes)])
         return self._tables[step]
-
-    def _pieces(self) -> list[np.ndarray]:
-        """The dataset's rows, a few at a time."""
-        return np.array_split(np.arange(self.sample.dataset_rows), max(1, self.sample.dataset_rows // PIECE))
 
     # -- values whose positions come from different rows
 
@@ -293,7 +302,7 @@ class Evaluator:
         Each row of a pass serves all positions and references that drew it, so the table costs one pass over the data.
         """
         if step.value not in self._tables:
-            rows, *others = self._pieces()
+            rows, *others = _in_pieces(self.sample.dataset_rows, PIECE)
             first = self._piece(step, rows)
             if first[0].nbytes * self.sample.dataset_rows > self.memory // 2:
                 return None
@@ -306,6 +315,11 @@ class Evaluator:
 
     def _piece(self, step: Assembled, rows: np.ndarray) -> Tensor:
         return self._values([step.value], lambda stream: rows)[0].movedim(step.axis, 1)
+
+
+def _in_pieces(rows: int, size: int) -> Iterator[np.ndarray]:
+    """The dataset's rows, so many at a time."""
+    return (np.arange(start, min(start + size, rows)) for start in range(0, rows, size))
 
 
 @dataclass(frozen=True, eq=False)
@@ -337,13 +351,11 @@ def _gathered(value: Tensor, pool: np.ndarray, rows: np.ndarray) -> Tensor:
     return value[torch.from_numpy(at)]
 
 
-def _is_constant(step: Expression) -> bool:
-    """Whether a step is made once for all chunks: a function of nothing, or of a column as a whole."""
+def _has_constant(step: Expression) -> bool:
+    """Whether something is made for a step that all chunks share."""
     match step:
-        case Call(_, ()):
+        case Assembled() | Averaged() | Call(_, ()) | Call(Fitted(), (Leaf(),)):
             return True
-        case Call(fn, (Leaf(),)):
-            return getattr(fn, "of_whole_columns", False)
     return False
 
 

@@ -109,6 +109,15 @@ class ByPosition(Protocol):
         ...
 
 
+@runtime_checkable
+class Fitted(Protocol):
+    """A function of a column that depends on the column as a whole."""
+
+    def fitted(self, column: Any) -> Callable[[Any], Any]:
+        """The function, for any of the column's rows."""
+        ...
+
+
 @dataclass(frozen=True)
 class Item:
     """A part of a value that holds several, which may hold several themselves."""

@@ -99,12 +99,12 @@ class _Forms:
 def _pool(forms: _Forms, sample: Sample) -> tuple[list[Stream], Order]:
     """Streams that have rows in common, and the order of draws in which they do.
 
-    The first is the one that most is computed on; another joins where most of its rows are there already.
+    The first are the references; another stream joins where most of its rows are there already.
     """
     calls = Counter(s for steps in forms.steps.values() for s, step in steps.items() if s and isinstance(step, Call))
     if not calls:
         return [], np.arange(len(sample))
-    first, *others = sorted(calls, key=lambda stream: (-calls[stream], not isinstance(stream, References)))
+    first, *others = sorted(calls, key=lambda stream: (not isinstance(stream, References), -calls[stream]))
     pool, order = [first], np.argsort(sample.rows(first), kind="stable")
     for place, stream in enumerate(others):
         tried = order

@@ -113,7 +113,9 @@ def test_a_toy_derived_by_hand():
     assert (said.flops, said.once, said.logits_rows) == (7 * 2 * PRODUCT, 0, 0)
     assert {kind.name: (kind.calls, kind.mixed) for kind in said.kinds} == {"<lambda>": (5, 2)}
     assert said.chunk == 14  # no more than there are, in one chunk
-    assert said.peak_bytes >= (7 + 14) * 2 * 8 * 4  # a and b, eight numbers each, of each row and gathered for each draw
+    assert (
+        said.peak_bytes >= (7 + 14) * 2 * 8 * 4
+    )  # a and b, eight numbers each, of each row and gathered for each draw
 
 
 @pytest.mark.usefixtures("small_chunks")

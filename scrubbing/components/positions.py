@@ -1,7 +1,7 @@
 """Positions needed: what is read only where the loss is evaluated is computed only there."""
 
-from dataclasses import dataclass
-from typing import ClassVar, Protocol, runtime_checkable
+from dataclasses import dataclass, replace
+from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Bool, Float, Int, Real
@@ -13,24 +13,35 @@ from scrubbing.expressions import Call, Caller, Expression
 Index = Int[Tensor, "batch evaluated"]
 Weights = Real[Tensor, "batch position"] | Bool[Tensor, "batch position"]
 
+AT_ONCE = 4096  # rows of a column that may be larger than memory
+
 
 @dataclass(frozen=True, eq=False)
 class EvaluatedPositions(Component):
-    """The positions of each row whose weight is not zero, in order, and -1 to fill up to the longest row's number.
+    """The positions of each row whose weight is not zero, in order, and -1 to fill up to the `longest` row's number.
 
-    Where most positions are evaluated they all stand in place, so that nothing has to be moved.
+    Where most positions are evaluated they all stand in place, so that nothing has to be moved. The longest row is one
+    of the dataset's, not of a chunk's; without it, of those given.
     """
 
-    of_whole_columns: ClassVar[bool] = True  # the longest row is one of the dataset's, not of a chunk's
+    longest: int | None = None
+
+    def fitted(self, column: Weights) -> "EvaluatedPositions":
+        """The same for rows of a column."""
+        return replace(self, longest=max(_longest(rows) for rows in column.split(AT_ONCE)))
 
     def __call__(self, weights: Weights) -> Index:
         evaluated = weights != 0
         positions = torch.arange(weights.shape[1], device=weights.device)
-        longest = max(1, int(evaluated.sum(1).max()))
+        longest = _longest(weights) if self.longest is None else self.longest
         if 2 * longest > len(positions):
             return positions.where(evaluated, -1)
         first = evaluated.to(torch.int8).argsort(dim=1, descending=True, stable=True)[:, :longest]
         return first.where(evaluated.gather(1, first), -1)
+
+
+def _longest(weights: Weights) -> int:
+    return max(1, int((weights != 0).sum(1).max()))
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,7 +1,7 @@
 """Which rows agree: a feature's values cut the dataset into classes, and a donor is drawn from a row's own class."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from hashlib import blake2b
 from typing import Any
@@ -11,8 +11,10 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from scrubbing.coarsening import Coarsening
+from scrubbing.coarsening import Bins, Coarsening
 from scrubbing.errors import DataError
+
+LONG = 16  # bytes: a longer value is remembered by its hash
 
 
 @dataclass(frozen=True, eq=False)
@@ -122,7 +124,7 @@ def agreement(value: Any, rows: int, coarsening: Coarsening | None = None, *, do
 
     Raises `DataError` for a value that is not one per row, has NaN, or is of no fixed type.
     """
-    return Classes(_class_numbers(_coarse(value, rows, coarsening), rows, {}), donors)
+    return agreement_in_pieces([Piece(value, 0, rows)], coarsening, donors=donors)
 
 
 def agreement_by_position(
@@ -132,17 +134,50 @@ def agreement_by_position(
 
     Further axes belong to the position. Raises `DataError` for parts without positions, or with different numbers.
     """
-    parts = [_as_array(part, rows) for part in _flat(_coarse(value, rows, coarsening))]
+    return agreement_by_position_in_pieces([Piece(value, 0, rows)], coarsening, donors=donors)
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A feature's value for some rows of the dataset, those from `start` to `stop`."""
+
+    value: Any
+    start: int
+    stop: int
+
+
+def agreement_in_pieces(
+    pieces: Iterable[Piece], coarsening: Coarsening | None = None, *, donors: int | None = None
+) -> Classes:
+    """As `agreement`, of values that come some rows at a time and are not kept."""
+    numbers = _Numbers()
+    return Classes(np.concatenate([numbers(piece) for piece in _coarse(pieces, coarsening)]), donors)
+
+
+def agreement_by_position_in_pieces(
+    pieces: Iterable[Piece], coarsening: Coarsening | None = None, *, donors: int | None = None
+) -> PositionClasses:
+    """As `agreement_by_position`, of values that come some rows at a time and are not kept."""
+    numbers: list[_Numbers] = []
+    found: list[list[np.ndarray]] = []
+    for piece in _coarse(pieces, coarsening):
+        parts = [_as_array(part, piece) for part in _flat(piece.value)]
+        positions = range(_positions(parts))
+        numbers = numbers or [_Numbers() for _ in positions]
+        here = (parts[0][:, p] if len(parts) == 1 else tuple(part[:, p] for part in parts) for p in positions)
+        found.append([number(replace(piece, value=value)) for number, value in zip(numbers, here, strict=True)])
+    return PositionClasses(tuple(Classes(np.concatenate(ids), donors) for ids in zip(*found, strict=True)))
+
+
+def _positions(parts: Sequence[np.ndarray]) -> int:
+    """The number of positions that all parts have."""
     positions = {part.shape[1] if part.ndim > 1 else 0 for part in parts}
     if len(positions) != 1 or 0 in positions:
         shapes = " and ".join(str(list(part.shape)) for part in parts)
         what = f"these have the shapes {shapes}" if len(parts) > 1 else f"this one has shape {shapes}"
         each = ", all of its values for the same positions" if len(parts) > 1 else ""
         raise DataError(f"a claim per position must return [rows, positions]{each}; {what if parts else 'it is empty'}")
-    at_each = [[part[:, p] for part in parts] for p in range(positions.pop())]
-    return PositionClasses(
-        tuple(agreement(here[0] if len(here) == 1 else tuple(here), rows, donors=donors) for here in at_each)
-    )
+    return positions.pop()
 
 
 def _flat(value: Any) -> list[Any]:
@@ -150,37 +185,79 @@ def _flat(value: Any) -> list[Any]:
     return [part for inner in value for part in _flat(inner)] if isinstance(value, tuple) else [value]
 
 
-def _coarse(value: Any, rows: int, coarsening: Coarsening | None) -> Any:
+def _coarse(pieces: Iterable[Piece], coarsening: Coarsening | None) -> Iterable[Piece]:
     """The feature with each number replaced by its cell or bin."""
     if coarsening is None:
-        return value
-    if isinstance(value, tuple):
-        return tuple(_coarse(part, rows, coarsening) for part in value)
-    return coarsening(_as_array(value, rows).astype(np.float64))
+        return pieces
+
+    def cells(value: Any, piece: Piece) -> Any:
+        if isinstance(value, tuple):
+            return tuple(cells(part, piece) for part in value)
+        return coarsening(_as_array(value, piece).astype(np.float64))
+
+    whole = [_joined(list(pieces))] if isinstance(coarsening, Bins) else pieces  # quantiles are those of all rows
+    return (replace(piece, value=cells(piece.value, piece)) for piece in whole)
 
 
-def _class_numbers(value: Any, rows: int, known: dict[int, np.ndarray]) -> Int[np.ndarray, "row"]:
-    """Numbers of the classes; parts of a tuple that are one object are numbered once (they may nest deeply)."""
-    if id(value) not in known:
-        known[id(value)] = _numbered(value, rows, known)
-    return known[id(value)]
+def _joined(pieces: Sequence[Piece]) -> Piece:
+    """All pieces as one."""
+
+    def joined(values: Sequence[Any]) -> Any:
+        if isinstance(values[0], tuple):
+            return tuple(joined(parts) for parts in zip(*values, strict=True))
+        return np.concatenate([_as_array(value, piece) for value, piece in zip(values, pieces, strict=True)])
+
+    return Piece(joined([piece.value for piece in pieces]), pieces[0].start, pieces[-1].stop)
 
 
-def _numbered(value: Any, rows: int, known: dict[int, np.ndarray]) -> Int[np.ndarray, "row"]:
-    if isinstance(value, tuple):
-        if not value:  # a constant: everything agrees
-            return np.zeros(rows, dtype=np.int64)
-        value = np.stack([_class_numbers(part, rows, known) for part in value], axis=1)
-    array = _as_array(value, rows)
-    if array.ndim > 1:
-        flat = np.ascontiguousarray(array.reshape(rows, -1))
-        # One opaque key per row sorts faster than row-by-row comparison.
-        array = flat.view(np.dtype((np.void, flat.dtype.itemsize * flat.shape[1])))[:, 0] if flat.size else flat.sum(1)
-    return np.unique(array, return_inverse=True)[1].astype(np.int64).reshape(rows)
+class _Numbers:
+    """Numbers of classes, by what was met first, for a value that comes in pieces."""
+
+    def __init__(self) -> None:
+        self._known: list[dict[Any, int]] = []  # for each part of the value: its rows met so far, and their numbers
+
+    def __call__(self, piece: Piece) -> Int[np.ndarray, " row"]:
+        return self._of(piece.value, piece, {})
+
+    def _of(self, value: Any, piece: Piece, done: dict[int, np.ndarray]) -> Int[np.ndarray, " row"]:
+        """Parts of a tuple that are one object are numbered once (they may nest deeply)."""
+        if id(value) not in done:
+            if isinstance(value, tuple):
+                parts = [self._of(part, piece, done) for part in value]
+                array = np.stack(parts, axis=1) if parts else np.zeros(piece.stop - piece.start)
+            else:
+                array = _as_array(value, piece)
+            part = len(done)  # parts are met in the same order in every piece
+            self._known += [{} for _ in range(part + 1 - len(self._known))]
+            done[id(value)] = _numbered(array, self._known[part])
+        return done[id(value)]
 
 
-def _as_array(value: Any, rows: int) -> np.ndarray:
+def _numbered(array: np.ndarray, known: dict[Any, int]) -> Int[np.ndarray, " row"]:
+    """A number for each row: the one that is known for it, or the next."""
+    keys, first, inverse = np.unique(_one_key_per_row(array), return_index=True, return_inverse=True)
+    numbers = np.empty(len(keys), dtype=np.int64)
+    values = keys.tolist()
+    for place in np.argsort(first).tolist():
+        value = values[place]
+        long = isinstance(value, bytes) and len(value) > LONG
+        numbers[place] = known.setdefault(blake2b(value, digest_size=LONG).digest() if long else value, len(known))
+    return numbers[inverse.reshape(-1)]
+
+
+def _one_key_per_row(array: np.ndarray) -> np.ndarray:
+    if array.ndim == 1:
+        return array
+    if array.dtype.kind in "US":  # of a width that may differ from piece to piece
+        return np.array([repr(row) for row in array.tolist()])
+    flat = np.ascontiguousarray(array.reshape(len(array), -1))
+    # One opaque key per row sorts faster than row-by-row comparison.
+    return flat.view(np.dtype((np.void, flat.dtype.itemsize * flat.shape[1])))[:, 0] if flat.size else flat.sum(1)
+
+
+def _as_array(value: Any, piece: Piece) -> np.ndarray:
     """A feature as an array with one entry per row, in which equal values have equal bytes."""
+    rows = piece.stop - piece.start
     if isinstance(value, Tensor):
         value = value.detach().cpu()
         value = value.float() if value.dtype == torch.bfloat16 else value  # a type that numpy does not have
@@ -192,6 +269,6 @@ def _as_array(value: Any, rows: int) -> np.ndarray:
     if array.dtype.kind in "fc":
         missing = np.isnan(array).reshape(rows, -1).any(axis=1)
         if missing.any():
-            raise DataError(f"it is NaN in row {int(missing.argmax())}, and NaN agrees with nothing")
+            raise DataError(f"it is NaN in row {piece.start + int(missing.argmax())}, and NaN agrees with nothing")
         return array + 0.0  # -0.0 equals 0.0 and has other bytes
     return array
