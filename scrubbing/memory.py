@@ -1,7 +1,7 @@
 """How much memory a run may take, and how much a piece of work takes."""
 
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import torch
@@ -72,25 +72,32 @@ class Allocations(TorchDispatchMode):
         self.now = 0
         self.peak = 0
         self.largest = 0
-        self._held: set[int] = set()
+        self._held: dict[int, weakref.ref[torch.UntypedStorage]] = {}
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         result = func(*args, **(kwargs or {}))
-        given = _storages((args, kwargs))  # a view of what was there is no allocation
-        for key, storage in _storages(result).items():
-            if key not in given:
-                self._hold(storage)
+        for tensor in _tensors([result]):
+            self._hold(tensor.untyped_storage(), [*args, *(kwargs or {}).values()])
         return result
 
-    def _hold(self, storage: torch.UntypedStorage) -> None:
+    def _hold(self, storage: torch.UntypedStorage, given: Iterable[Any]) -> None:
         key, size = storage._cdata, storage.nbytes()
-        if key not in self._held:
-            self._held.add(key)
-            self.now += size
-            self.peak = max(self.peak, self.now)
-            self.largest = max(self.largest, size)
-            weakref.finalize(storage, self._release, key, size)
+        if key in self._held or any(tensor.untyped_storage()._cdata == key for tensor in _tensors(given)):
+            return  # a view of what was there is no allocation
+        self._held[key] = weakref.ref(storage, lambda _: self._release(key, size))
+        self.now += size
+        self.peak = max(self.peak, self.now)
+        self.largest = max(self.largest, size)
 
     def _release(self, key: int, size: int) -> None:
-        self._held.discard(key)
+        del self._held[key]
         self.now -= size
+
+
+def _tensors(values: Iterable[Any]) -> Iterator[Tensor]:
+    """The tensors among an operation's arguments or results, those in lists included."""
+    for value in values:
+        if isinstance(value, Tensor):
+            yield value
+        elif isinstance(value, list | tuple):
+            yield from _tensors(value)

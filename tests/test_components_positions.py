@@ -63,7 +63,7 @@ def test_keys_after_the_query_are_masked(weights, expected):
 def test_heads_and_projections_at_some_positions_are_those_at_all_of_them(weights):
     at = EvaluatedPositions()(weights)
     rows, chosen = len(at), at >= 0
-    x, W, b, table = random(rows, 5, 6), random(3, 6, 4, seed=1), random(3, 4, seed=2), random(5, 6, seed=3)
+    x, W, b, table = random(rows, 5, 6), random(3, 6, 4, seed=1), random(3, 4, seed=2), random(5, 3, 4, seed=3)
     q, k, v = (ProjectionOfNormalised(W.roll(i, 0), b, table, Rotary(2)) for i in range(3))
     taken = Take()(x, at)
     if taken is x:

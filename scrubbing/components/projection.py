@@ -64,8 +64,9 @@ class Projection(Component):
 
     @cached_property
     def of_normalised(self) -> "ProjectionOfNormalised":
-        """The projection of a stream that has been normalised already."""
-        return ProjectionOfNormalised(self.W, self.b, self.position, self.rotary)
+        """The projection of a stream that has been normalised already, to which positions are added when projected."""
+        of_position = None if self.position is None else torch.einsum("p d, h d e -> p h e", self.position, self.W)
+        return ProjectionOfNormalised(self.W, self.b, of_position, self.rotary)
 
     def heads(self, heads: Sequence[int]) -> "Projection":
         """The same for some of the heads."""
@@ -79,7 +80,7 @@ class ProjectionOfNormalised(Component):
 
     W: Float[Tensor, "head d_model d_head"]
     b: Float[Tensor, "head d_head"] | None
-    position: Float[Tensor, "n_ctx d_model"] | None
+    of_position: Float[Tensor, "n_ctx head d_head"] | None
     rotary: Rotary | None
 
     def __call__(self, x: Resid) -> PerHead:
@@ -87,12 +88,21 @@ class ProjectionOfNormalised(Component):
 
     def at(self, x: Resid, at: Int[Tensor, "#batch position"]) -> PerHead:
         """The projection of a stream that holds only some positions, those in `at`."""
-        if self.position is not None:
-            x = x + self.position[at.clamp(min=0)]
-        y = rearrange(x @ rearrange(self.W, "h d e -> d (h e)"), "b s (h e) -> b s h e", h=self.W.shape[0])
-        if self.b is not None:
-            y = y + self.b
+        flat = x.flatten(0, 1)
+        y = flat @ self._matrix if self._bias is None else torch.addmm(self._bias, flat, self._matrix)
+        y = y.view(*x.shape[:2], *self.W.shape[::2])
+        if self.of_position is not None:
+            y += self.of_position[at.clamp(min=0)]
         return y if self.rotary is None else self.rotary(y, at)
+
+    @cached_property
+    def _matrix(self) -> Float[Tensor, "d_model projected"]:
+        """All heads' matrices as one, laid out for a product."""
+        return rearrange(self.W, "h d e -> d (h e)").contiguous()
+
+    @cached_property
+    def _bias(self) -> Float[Tensor, " projected"] | None:
+        return None if self.b is None else self.b.flatten()
 
     def restricted(self, arguments: tuple[Expression, ...], at: At, call: Caller) -> Expression:
         """The same of the stream at the positions needed."""

@@ -106,30 +106,36 @@ class ResidualReader(Component):
         return total if self.bias is None else total + self.bias
 
     def lower(self, arguments: tuple[Expression, ...], call: Caller) -> Expression | None:
-        """Terms that cancel are left out, and what one matrix writes is added up before it is written."""
+        """Terms that cancel are left out, and what one matrix writes is added up before it is written.
+
+        The rest is added term by term, the oldest first: readers of one stream share the sums that they begin with.
+        """
         terms = written(terms_of(arguments), call)
-        return call(self, terms) if terms and terms != arguments else None
+        if not terms:
+            return None
+        total = reduce(lambda sum_, term: call(Sum(), (sum_, term)), terms)
+        return call(self, (total,)) if (total,) != arguments else None
 
 
 # A stream told apart: how often each term is added, with the matrix that wrote it if it is a `z`.
 Terms = Counter[tuple[Write | None, Expression]]
 
 
-def terms_of(arguments: Iterable[Expression], sign: int = 1) -> Terms:
+def terms_of(arguments: Iterable[Expression]) -> Terms:
     """The terms of a sum, those of the sums and differences that it is made of included."""
     terms: Terms = Counter()
-    for argument in arguments:
+    waiting = [(argument, 1) for argument in arguments]
+    while waiting:
+        argument, times = waiting.pop()
         match argument:
             case Call(Sum(), parts):
-                found = terms_of(parts, sign)
+                waiting += [(part, times) for part in parts]
             case Call(Difference(), (value, guess)):
-                found = terms_of((value,), sign)
-                found.update(terms_of((guess,), -sign))
+                waiting += [(value, times), (guess, -times)]
             case Call(Write() as write, (z,)):
-                found = Counter({(write, z): sign})
+                terms[write, z] += times
             case _:
-                found = Counter({(None, argument): sign})
-        terms.update(found)
+                terms[None, argument] += times
     return Counter({term: times for term, times in terms.items() if times})
 
 
