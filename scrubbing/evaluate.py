@@ -110,8 +110,11 @@ class Evaluator:
         return [torch.cat(piece)[in_order] for piece in zip(*pieces, strict=True)]
 
     def arranged(self, roots: Sequence[Expression]) -> Arranged:
-        """Expressions of the roots' values that take less to compute, and an order of draws in which they do."""
-        return arranged(roots, self.sample, self._of_one_row)
+        """Expressions of the roots' values that take less to compute, and an order of draws in which they do.
+
+        Off the processor streams are stacked: small networks are bound by the number of calls there.
+        """
+        return arranged(roots, self.sample, self._of_one_row, stacked=not self._on_cpu)
 
     def _of_one_row(self, steps: Sequence[Expression]) -> list[Expression]:
         """The steps whose values are tensors of one entry per row; found on the first draw."""

@@ -41,16 +41,23 @@ class Arranged:
     share: float = 1.0
 
 
-def arranged(roots: Sequence[Expression], sample: Sample, gatherable: Gatherable) -> Arranged:
-    """Expressions of the same values, with streams pooled where that saves work."""
+def arranged(roots: Sequence[Expression], sample: Sample, gatherable: Gatherable, *, stacked: bool = False) -> Arranged:
+    """Expressions of the same values, with streams pooled where that saves work.
+
+    With `stacked` they are pooled also where they share no rows: what is computed on several is one call.
+    """
     forms = _Forms.of(roots)
-    pool, order = _pool(forms, sample)
+    pool, order = _pool(forms, sample, most_new=1.0 if stacked else NEW)
 
     def rows_per_draw(streams: Streams) -> float:
         return _distinct_per_draw(sample, streams, order)
 
     asked = {form: tuple(s for s in pool if s in steps) for form, steps in forms.steps.items()}
-    pays = {streams: rows_per_draw(streams) <= PAYS * len(streams) for streams in set(asked.values()) if streams}
+    pays = {
+        streams: rows_per_draw(streams) <= PAYS * len(streams) or (stacked and len(streams) > 1)
+        for streams in set(asked.values())
+        if streams
+    }
     pooled = {form: streams for form, streams in asked.items() if pays.get(streams)}
     examples = [next(iter(forms.steps[form].values())) for form in pooled]
     gathered = gatherable([step for step in examples if isinstance(step, Call)])
@@ -96,10 +103,10 @@ class _Forms:
         self.steps.setdefault(number, {})[stream] = step
 
 
-def _pool(forms: _Forms, sample: Sample) -> tuple[list[Stream], Order]:
+def _pool(forms: _Forms, sample: Sample, *, most_new: float) -> tuple[list[Stream], Order]:
     """Streams that have rows in common, and the order of draws in which they do.
 
-    The first are the references; another stream joins where most of its rows are there already.
+    The first are the references; another stream joins where it adds no more than so many rows per draw.
     """
     calls = Counter(s for steps in forms.steps.values() for s, step in steps.items() if s and isinstance(step, Call))
     if not calls:
@@ -111,7 +118,7 @@ def _pool(forms: _Forms, sample: Sample) -> tuple[list[Stream], Order]:
         if len(pool) == 1 and place < TRIED:
             tried = _neighbours(sample.rows(first), sample.rows(stream))
         with_it, without = (_distinct_per_draw(sample, streams, tried) for streams in ([*pool, stream], pool))
-        if with_it - without <= NEW:
+        if with_it - without <= most_new:
             pool.append(stream)
             order = tried
     return pool, order

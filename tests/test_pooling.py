@@ -117,6 +117,21 @@ def test_streams_that_share_nothing_are_left_alone():
     assert sum(new is old for new, old in zip(work.roots, roots, strict=True)) == 9
 
 
+def test_off_the_processor_streams_that_share_nothing_are_one_call():
+    """As on a GPU, where the number of calls counts."""
+    rows = 2000
+    evaluator = evaluator_of(np.arange(20), data={"x": torch.arange(float(rows)), "y": torch.zeros(rows)})
+    pairings = [Fixed(np.full(rows, 100 * (i + 1))) for i in range(10)]
+    planner = Planner(Policy(), evaluator)
+    roots = [planner.plain(SQUARE, stream) for stream in (References(), *pairings)]
+    with patch.object(Evaluator, "_on_cpu", False):
+        work = evaluator.arranged(roots)
+        assert {len(pool.streams) for pool in pools(work)} == {11}
+        calls = [step.fn for step in evaluation_order(work.roots) if isinstance(step, Call)]
+        assert len(calls) == len(SQUARE)
+        assert_pooling_changes_nothing(evaluator, roots, size=7)
+
+
 def test_what_has_no_entry_per_row_is_used_as_it_is():
     """A mask made of a row's length, a pair of values, and a constant."""
     network = Graph(
@@ -150,7 +165,8 @@ def test_arguments_that_more_streams_ask_for_are_gathered_from_their_pool():
 
 @pytest.fixture
 def unpooled() -> Iterator[None]:
-    def alone(roots, sample, gatherable):
+    def alone(roots, sample, gatherable, *, stacked):
+        assert not stacked
         return Arranged(roots, np.arange(len(sample)))
 
     with patch("scrubbing.evaluate.arranged", alone):

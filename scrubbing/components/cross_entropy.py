@@ -8,19 +8,22 @@ and z is narrower than x. All logits are in units of ln 2, since powers of two a
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import NamedTuple
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
+from torch.nn.functional import pad
 
 from scrubbing.components.norm import Norm
 from scrubbing.components.readout import Readout, precise
 
-BLOCK = 128  # positions at a time
+BLOCK = 128, 512  # positions at a time: at least, so that tiles are wide, and at most
+ROWS = 2560  # positions of all hypotheses together, between those
 TILE = 2**19  # logits of all hypotheses together held at a time: what a core keeps close
+ALIGNED = 64  # numbers: the logits of a position are as many times this, since products are slower at odd sizes
 LN2 = math.log(2)
+NEVER = -1e30  # the logit of a token without probability: finite, since 0 times infinity is no number
 # Outside these bounds a sum of exponentials may have lost what matters of it.
 SAFE = (2.0**-60, 2.0**60)
 
@@ -54,13 +57,17 @@ class Change:
 
 
 def fold(readout: Readout, W: Float[Tensor, "width d_model"] | None = None) -> Float[Tensor, "rows d_vocab"]:
-    """The unembedding of `z W` (of the stream itself without W): its matrix, below that its bias and a row of ones."""
+    """The unembedding of `z W` (of the stream itself without W): its matrix, below that its bias and a row of ones.
+
+    After the vocabulary come tokens without probability.
+    """
     norm, U = readout.reader.norm, precise(readout.W_U)
     b = torch.zeros_like(U[0]) if readout.b_U is None else precise(readout.b_U)
     b = b if norm.b is None else b + precise(norm.b) @ U
     U = U if norm.w is None else precise(norm.w)[:, None] * U
     U = U if W is None else norm.centred(precise(W)) @ U
-    return torch.cat([U / LN2, b[None] / LN2, torch.ones_like(b)[None]])
+    padding = 0, -len(b) % ALIGNED
+    return torch.cat([pad(U / LN2, padding), pad(b / LN2, padding, value=NEVER)[None], pad(b, padding).fill_(1)[None]])
 
 
 def readings(
@@ -71,16 +78,18 @@ def readings(
     labels: Int[Tensor, " position"],
 ) -> Readings:
     """The readings of the network, whose final stream is `resid`, and of the hypotheses that change it."""
-    blocks = [slice(start, start + BLOCK) for start in range(0, len(resid), BLOCK)] or [slice(0)]
+    hypotheses = sum(len(change.z) for change in changes)
+    size = min(max(ROWS // max(1, hypotheses), BLOCK[0]), BLOCK[1])
+    blocks = [slice(start, start + size) for start in range(0, len(resid), size)] or [slice(0)]
     parts = [_block(norm, unembedding, resid[b], [change.at(b) for change in changes], labels[b]) for b in blocks]
     return Readings(*(torch.cat(values, dim=1) for values in zip(*parts, strict=True)))
 
 
 def _block(norm: Norm, unembedding: Tensor, resid: Tensor, changes: Sequence[Change], labels: Tensor) -> Readings:
     own = _Network.of(norm, unembedding, resid, labels)
-    narrow = sum(change.z.shape[-1] for change in changes) <= resid.shape[-1]
-    parts = [own.readings, *(_beside(norm, own, change, labels, narrow=narrow) for change in changes)]
-    return Readings(*(torch.cat(values) for values in zip(*parts, strict=True)))
+    means = own.means(norm, changes)
+    parts = [_beside(norm, own, change, mean, labels) for change, mean in zip(changes, means, strict=True)]
+    return Readings(*(torch.cat(values) for values in zip(own.readings, *parts, strict=True)))
 
 
 @dataclass(frozen=True)
@@ -97,6 +106,7 @@ class _Network:
     lse: Float[Tensor, " position"]
     loss: Float[Tensor, " position"]
     p: Float[Tensor, "position d_vocab"]  # the predicted distribution
+    mean: Float[Tensor, " position"]  # of x U, over the predicted distribution
 
     @classmethod
     def of(cls, norm: Norm, unembedding: Tensor, resid: Tensor, labels: Tensor) -> "_Network":
@@ -108,9 +118,10 @@ class _Network:
         top, token = logits.max(dim=-1)
         at_label = logits.gather(1, labels[:, None])[:, 0]
         p = logits.sub_(top[:, None]).exp2_()
-        total = p.sum(dim=-1)
-        lse = top + total.log2()
-        return cls(x, s, U, b, unscaled, top, token, lse, LN2 * (lse - at_label), p.div_(total[:, None]))
+        total = p.sum(dim=-1, keepdim=True)
+        lse, p = top + total.log2()[:, 0], p.div_(total)
+        mean = torch.linalg.vecdot(p, unscaled)
+        return cls(x, s, U, b, unscaled, top, token, lse, LN2 * (lse - at_label), p, mean)
 
     @property
     def readings(self) -> Readings:
@@ -124,19 +135,18 @@ class _Network:
         top, lse = zip(*found, strict=True)
         return torch.cat(top), torch.cat(lse)
 
-    @cached_property
-    def expected_U(self) -> Float[Tensor, "position d_model"]:
-        """The mean of U over the predicted distribution."""
-        return self.p @ self.U.T
-
-    @cached_property
-    def expected_unscaled(self) -> Float[Tensor, " position"]:
-        """The mean of `x U` over the predicted distribution."""
-        return torch.linalg.vecdot(self.p, self.unscaled)
+    def means(self, norm: Norm, changes: Sequence[Change]) -> list[Tensor]:
+        """The mean over the predicted distribution of what each number that changes adds to a logit."""
+        if sum(change.z.shape[-1] for change in changes) <= len(self.U):
+            return [self.p @ change.unembedding[:-2].T for change in changes]
+        U = self.p @ self.U.T
+        return [U if change.W is None else U @ norm.centred(precise(change.W)).T for change in changes]
 
 
-def _beside(norm: Norm, own: _Network, change: Change, labels: Tensor, *, narrow: bool) -> Readings:
-    """The readings of the hypotheses of one group; `narrow` says whether all changes together are, or the stream is."""
+def _beside(
+    norm: Norm, own: _Network, change: Change, mean: Float[Tensor, "position width"], labels: Tensor
+) -> Readings:
+    """The readings of the hypotheses of one group."""
     z = precise(change.z) if change.W is not None else norm.centred(precise(change.z))
     x = own.x + (z if change.W is None else z @ norm.centred(precise(change.W)))
     s = norm.scale(x)
@@ -145,8 +155,7 @@ def _beside(norm: Norm, own: _Network, change: Change, labels: Tensor, *, narrow
     if lost.any():
         top[lost], lse[lost] = own.top_and_log_sum((s * x)[lost])
     at_label, at_token = (_logit(own, s, z, change.unembedding, token) for token in (labels, own.token))
-    mean = z * (own.p @ change.unembedding[:-2].T) if narrow else (x - own.x) * own.expected_U
-    kl = lse - own.lse - ((s - own.s)[..., 0] * own.expected_unscaled + s[..., 0] * mean.sum(dim=-1))
+    kl = lse - own.lse - ((s - own.s)[..., 0] * own.mean + s[..., 0] * (z * mean).sum(dim=-1))
     # The same logit summed in another order differs by the rounding of what is summed.
     same = top - at_token <= 64 * torch.finfo(top.dtype).eps * (1 + top.abs() + own.top.abs())
     return Readings(LN2 * (lse - at_label), LN2 * kl, same.to(lse))
