@@ -27,9 +27,9 @@ DATA["weights"][0] = 0
 TOLERANCE = {torch.float64: 1e-12, torch.float32: 1e-6}
 
 
-def hypotheses(dtype: torch.dtype) -> list[Hypothesis]:
+def hypotheses(dtype: torch.dtype, device: str = "cpu") -> list[Hypothesis]:
     """Claims that are read whole, in part and under a mask, of two forms of one network."""
-    G = transformer(MODEL.to(dtype))
+    G = transformer(MODEL.to(dtype, device))
     split = split_qkv(G, "a0_h0", "a1_h0")
     masked = split_mask(split, "a0_h0", at=offset(1))
     guessed = split_residual(split, "a1_h0", guess=identity_attention(split, "a1_h0"))
@@ -71,6 +71,30 @@ def test_the_order_of_hypotheses_changes_no_score(dtype):
     backward = scrub(hypotheses(dtype)[::-1], DATA, baseline=BASELINE)
     np.testing.assert_allclose(losses(backward[::-1]), losses(forward), rtol=0, atol=TOLERANCE[dtype])
     assert len({score.scrubbed for score in forward}) == 4
+
+
+@pytest.mark.parametrize("dtype", TOLERANCE)
+def test_the_order_of_references_changes_no_score(dtype):
+    order = np.random.default_rng(0).permutation(len(DATA["tokens"]))
+    straight = losses(scrub(hypotheses(dtype), DATA, baseline=BASELINE))
+    shuffled = losses(scrub(hypotheses(dtype), DATA, baseline=BASELINE, references=order))
+    np.testing.assert_allclose(shuffled, straight[..., order], rtol=0, atol=TOLERANCE[dtype])
+
+
+DEVICES = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+
+
+@pytest.mark.parametrize("others", ["node", "reference"])
+@pytest.mark.parametrize("device", DEVICES)
+def test_the_device_changes_no_score(device, others):
+    if not DEVICES[device]:
+        pytest.skip(f"torch finds no device {device!r} here")
+    options = {"baseline": BASELINE, "others": others, "draws": 2}
+    data = DATA | {"weights": DATA["weights"].float()}
+    here = scrub(hypotheses(torch.float32), data, **options)
+    there = {name: column.to(device) for name, column in data.items()}
+    there = scrub(hypotheses(torch.float32, device), there, **options)
+    np.testing.assert_allclose(losses(there), losses(here), rtol=0, atol=1e-4)
 
 
 # -- how much at a time, and what is made once

@@ -124,27 +124,27 @@ class ReadingsAt(Component):
 class Chosen:
     """The evaluated positions of a batch as one list, with their labels and weights."""
 
-    rows: int
-    entries: Int[Tensor, " entry"]  # of `[batch, evaluated]`, as one list
+    shape: torch.Size  # `[batch, evaluated]`
+    entries: Int[Tensor, " entry"]  # of that shape, as one list
     labels: Int[Tensor, " entry"]
     weights: Shaped[Tensor, " entry"]
-    row: Int[Tensor, " entry"]
 
     @classmethod
     def of(cls, at: Index, labels: Labels, weights: Weights) -> "Chosen":
         """The positions that are none of the -1 that fill up rows."""
         row, place = (at >= 0).nonzero(as_tuple=True)
         position = at[row, place]
-        entries = row * at.shape[1] + place
-        return cls(len(at), entries, labels[row, position], weights[row, position], row)
+        return cls(at.shape, row * at.shape[1] + place, labels[row, position], weights[row, position])
 
     def __call__(self, value: Float[Tensor, "batch evaluated *vector"]) -> Float[Tensor, "entry width"]:
         """A value at these positions, a vector for each."""
         return value.flatten(2).flatten(0, 1)[self.entries]
 
     def per_row(self, values: Float[Tensor, "hypothesis entry"]) -> Float[Tensor, "hypothesis batch"]:
-        """The weighted sum of each row."""
-        return values.new_zeros(len(values), self.rows).index_add_(1, self.row, values * self.weights.to(values))
+        """The weighted sum of each row, added up in an order that is the same in every run on every device."""
+        weighted = values.new_zeros(len(values), self.shape.numel())
+        weighted[:, self.entries] = values * self.weights.to(values)
+        return weighted.unflatten(1, self.shape).sum(dim=-1)
 
 
 def _matrix(writes: Sequence[Write]) -> Float[Tensor, "width d_model"] | None:

@@ -25,8 +25,9 @@ class WeightedCrossEntropy(Component):
     def __call__(self, logits: Logits, labels: Labels, weights: Weights) -> Float[Tensor, " batch"]:
         where = weights != 0
         losses = logits.losses(labels, where)
-        row = where.nonzero()[:, 0]
-        return losses.new_zeros(len(labels)).index_add_(0, row, losses * weights[where].to(losses))
+        weighted = losses.new_zeros(where.shape)
+        weighted[where] = losses * weights[where].to(losses)
+        return weighted.sum(dim=1)
 
     def lower(self, arguments: tuple[Expression, ...], call: Caller) -> Expression | None:
         """What only the loss reads is computed at the evaluated positions alone."""
