@@ -2,6 +2,7 @@
 
 import json
 import os
+import sys
 
 import numpy as np
 import pytest
@@ -62,11 +63,12 @@ def test_growth_is_measured_by_rows_and_by_hypotheses():
 
 
 def test_memory_is_measured_in_a_process_of_its_own():
-    (result,) = memory.measure(rows=2, caps=("1GiB",), threads=1)
-    if isinstance(result, Skipped):
-        assert "memory=" in result.why
+    results = memory.measure(rows=2, caps=("1GiB",), threads=1)
+    if sys.platform == "win32":
+        assert isinstance(results[0], Skipped)
     else:
-        assert 0 <= result.value < 1
+        assert len(results) == 2  # chunks as they are, and filled
+        assert all(isinstance(result, Figure) and 0 <= result.value < 1 for result in results)
 
 
 def test_the_reference_implementation_is_skipped_where_it_is_absent():

@@ -15,13 +15,13 @@ LINEAR = 1.1
 AGAIN = 1.1
 
 
-def measure(*, rows: int = 64, repeats: int = 3, rungs: Sequence[str] | None = None, **settings: Any) -> list[Figure]:
+def measure(*, rows: int = 256, repeats: int = 3, rungs: Sequence[str] | None = None, **settings: Any) -> list[Figure]:
     """How time grows; the network's check, which takes the same few rows whatever is scored, is left out."""
     settings = {"check": False, **settings}
     L = ladder(rows=rows)
     if rungs is not None:
         L = replace(L, hypotheses={name: h for name, h in L.hypotheses.items() if name.split("/")[0] in rungs})
-    return [*by_rows(L, rows, repeats, settings), *by_hypotheses(first_rows(L, rows // 2), repeats, settings)]
+    return [*by_rows(L, rows, repeats, settings), *by_hypotheses(first_rows(L, max(2, rows // 8)), repeats, settings)]
 
 
 def by_rows(L: Ladder, rows: int, repeats: int, settings: dict[str, Any]) -> list[Figure]:

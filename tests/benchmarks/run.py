@@ -28,7 +28,7 @@ BENCHMARKS: dict[str, Callable[[argparse.Namespace], Sequence[Result]]] = {
     "paths": lambda o: paths.measure(
         rows=max(1, o.rows // 16), repeats=o.repeats, heads=o.heads, settings={"check": o.check}
     ),
-    "growth": lambda o: growth.measure(rows=max(4, o.rows // 4), repeats=o.repeats),
+    "growth": lambda o: growth.measure(rows=max(16, o.rows), repeats=o.repeats),
     "memory": lambda o: memory.measure(rows=2 * o.rows, threads=o.threads),
 }
 
