@@ -81,6 +81,7 @@ class Evaluator:
     _constants: dict[tuple[Any, ...], Any] = field(default_factory=dict, repr=False)
     _classes: dict[tuple[Feature, int], Classes | PositionClasses] = field(default_factory=dict, repr=False)
     _sizes: dict[tuple[Expression, ...], int] = field(default_factory=dict, repr=False)
+    _has_rows: dict[Callable[..., Any], bool] = field(default_factory=dict, repr=False)
 
     def losses(
         self,
@@ -114,12 +115,14 @@ class Evaluator:
 
         Off the processor streams are stacked: small networks are bound by the number of calls there.
         """
-        return arranged(roots, self.sample, self._of_one_row, stacked=not self._on_cpu)
+        return arranged(roots, self.sample, self._by_row, stacked=not self._on_cpu)
 
-    def _of_one_row(self, steps: Sequence[Expression]) -> list[Expression]:
-        """The steps whose values are tensors of one entry per row; found on the first draw."""
-        values = zip(steps, self.values(steps, slice(0, 1)), strict=True)
-        return [step for step, value in values if isinstance(value, Tensor) and value.ndim and len(value) == 1]
+    def _by_row(self, calls: Sequence[Call]) -> list[Call]:
+        """The calls whose values are tensors of one entry per row; found on the first draw, once for each function."""
+        new = [call for call in calls if call.fn not in self._has_rows]
+        for call, value in zip(new, self.values(new, slice(0, 1)), strict=True):
+            self._has_rows[call.fn] = isinstance(value, Tensor) and value.ndim > 0 and len(value) == 1
+        return [call for call in calls if self._has_rows[call.fn]]
 
     def _finished(self, work: Arranged, start: int, size: int) -> Chunk:
         """The chunk of so many draws, or of as many as fit into memory together."""
@@ -248,9 +251,8 @@ class Evaluator:
             case Call(fn, ()):
                 return self._constant((step,), fn)
             case Call(Fitted() as fn, (Leaf(column, _) as argument,)):
-                return self._constant((fn, column, self._rows), lambda: fn.fitted(self.columns[column]))(
-                    values[argument]
-                )
+                fitted = self._constant((fn, column, self._rows), lambda: fn.fitted(self.columns[column]))
+                return fitted(values[argument])
             case Call(fn, arguments):
                 return fn(*(values[argument] for argument in arguments))
             case Gathered(value, pool, stream):

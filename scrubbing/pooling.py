@@ -25,8 +25,8 @@ TRIED = 4  # streams with which another order of draws is tried
 Order = Int[np.ndarray, " draw"]
 Streams = tuple[Stream, ...]
 
-# Of some steps, those whose values hold one entry per row.
-Gatherable = Callable[[Sequence[Expression]], Iterable[Expression]]
+# Of some calls, those whose values hold one entry per row.
+Gatherable = Callable[[Sequence[Call]], Iterable[Call]]
 
 
 @dataclass(frozen=True)
@@ -59,15 +59,14 @@ def arranged(roots: Sequence[Expression], sample: Sample, gatherable: Gatherable
         if streams
     }
     pooled = {form: streams for form, streams in asked.items() if pays.get(streams)}
-    examples = [next(iter(forms.steps[form].values())) for form in pooled]
-    gathered = gatherable([step for step in examples if isinstance(step, Call)])
     if not pooled:
         return Arranged(roots, order)
-    pooling = _Pooling(forms, pooled, {forms.number[step] for step in gathered})
+    examples = (next(iter(forms.steps[form].values())) for form in pooled)
+    gathered = gatherable([step for step in examples if isinstance(step, Call)])
+    pooling = _Pooling(forms, pooled, {forms.number[call] for call in gathered})
     widest = max(pooled.values(), key=len)
-    return Arranged(
-        pooling.replaced(roots), order, rows_per_draw(widest) / _distinct_per_draw(sample, widest, order[:1])
-    )
+    share = rows_per_draw(widest) / _distinct_per_draw(sample, widest, order[:1])
+    return Arranged(pooling.replaced(roots), order, share)
 
 
 @dataclass(frozen=True)

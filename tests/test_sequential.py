@@ -6,6 +6,7 @@ import torch
 from test_sample_size import DATA, NOTHING, H
 
 from scrubbing import DataError, Graph, Hypothesis, HypothesisError, Score, ScrubbingWarning, reads, scrub
+from scrubbing.evaluate import Evaluator
 
 # The exact fraction recovered: (22 - 12)/22, since claiming x1 leaves 12 of the 22 that claiming nothing leaves (O3).
 TRUTH = 10 / 22
@@ -49,6 +50,16 @@ def test_every_interval_must_be_narrow_and_hypotheses_stay_paired():
 
 def test_bounds_and_margins_are_of_the_sequence_too():
     assert FOUND.at_least(0.0, level=0.025).bound == pytest.approx(FOUND.interval[0])
+
+
+def test_what_a_draw_takes_is_measured_at_the_first_look_alone(monkeypatch):
+    measured = []
+    chunk_size = Evaluator.chunk_size
+    monkeypatch.setattr(Evaluator, "chunk_size", lambda self, work: measured.append(1) or chunk_size(self, work))
+    looks = []
+    until(0.1, progress=lambda done, total: looks.append(done))
+    assert len(looks) > 3
+    assert measured == [1]
 
 
 def test_the_cap_is_said():
