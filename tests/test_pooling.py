@@ -142,8 +142,9 @@ def test_what_has_no_entry_per_row_is_used_as_it_is():
     )
     data = {"x": torch.arange(40.0).reshape(20, 2), "y": torch.zeros(20)}
     h = Hypothesis(network, Graph(loss=reads("y", "mask"), mask=reads("x")))
+    nothing = Hypothesis(network, Graph(loss=reads("y")))
     evaluator = evaluator_of(np.arange(20), data=data)
-    roots = roots_of(evaluator, h, others=Fixed((np.arange(20) + 1) % 20))
+    roots = roots_of(evaluator, h, nothing, others=Fixed((np.arange(20) + 1) % 20))
     for size in (1, 7):
         assert_pooling_changes_nothing(evaluator, roots, size=size)
 
