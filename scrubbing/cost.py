@@ -58,6 +58,7 @@ class Cost(BaseModel):
 
     A call is a function on expressions that no other call has, or a value put together by position or averaged over
     rows; it is mixed if its inputs see more than one stream of rows, and part of an ordinary forward pass otherwise.
+    Streams whose rows are computed together, each once in a chunk, are one there.
     `flops` are those of matrix products and attention over the whole run, two for each multiply-add, `once` those of
     them that do not depend on the number of draws. `peak_bytes` is what a chunk of `chunk` draws holds, with what is
     kept for all chunks.

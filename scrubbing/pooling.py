@@ -17,10 +17,10 @@ from scrubbing.expressions import Call, Expression, Gathered, Leaf, evaluation_o
 from scrubbing.sampling.streams import Pool, References, Sample, Stream
 
 WINDOW = 8  # draws that are looked at together, to see how many rows they have in common
-EXAMINED = 4096  # draws that are looked at in all
+EXAMINED = 512  # draws that are looked at in all
 NEW = 0.5  # rows per draw that a stream may add to a pool at most
 PAYS = 0.75  # of the rows of pooled streams may be distinct at most
-TRIED = 4  # streams with which another order of draws is tried
+TRIED = 12  # streams that may join a pool, those that most is computed on
 
 Order = Int[np.ndarray, " draw"]
 Streams = tuple[Stream, ...]
@@ -47,7 +47,7 @@ def arranged(roots: Sequence[Expression], sample: Sample, gatherable: Gatherable
     With `stacked` they are pooled also where they share no rows: what is computed on several is one call.
     """
     forms = _Forms.of(roots)
-    pool, order = _pool(forms, sample, most_new=1.0 if stacked else NEW)
+    pool, order = _pool(forms, sample, stacked=stacked)
 
     def rows_per_draw(streams: Streams) -> float:
         return _distinct_per_draw(sample, streams, order)
@@ -102,22 +102,22 @@ class _Forms:
         self.steps.setdefault(number, {})[stream] = step
 
 
-def _pool(forms: _Forms, sample: Sample, *, most_new: float) -> tuple[list[Stream], Order]:
-    """Streams that have rows in common, and the order of draws in which they do.
+def _pool(forms: _Forms, sample: Sample, *, stacked: bool) -> tuple[list[Stream], Order]:
+    """Streams that have rows in common, and the order of draws in which they do; with `stacked` all streams.
 
-    The first are the references; another stream joins where it adds no more than so many rows per draw.
+    The first are the references; another joins where most of its rows are there already.
     """
     calls = Counter(s for steps in forms.steps.values() for s, step in steps.items() if s and isinstance(step, Call))
     if not calls:
         return [], np.arange(len(sample))
     first, *others = sorted(calls, key=lambda stream: (not isinstance(stream, References), -calls[stream]))
     pool, order = [first], np.argsort(sample.rows(first), kind="stable")
-    for place, stream in enumerate(others):
-        tried = order
-        if len(pool) == 1 and place < TRIED:
-            tried = _neighbours(sample.rows(first), sample.rows(stream))
+    if stacked:
+        return [first, *others], order
+    for stream in others[:TRIED]:
+        tried = _neighbours(sample.rows(first), sample.rows(stream)) if len(pool) == 1 else order
         with_it, without = (_distinct_per_draw(sample, streams, tried) for streams in ([*pool, stream], pool))
-        if with_it - without <= most_new:
+        if with_it - without <= NEW:
             pool.append(stream)
             order = tried
     return pool, order
