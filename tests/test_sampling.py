@@ -6,8 +6,15 @@ import torch
 from scipy import stats
 
 from scrubbing import DataError
-from scrubbing.coarsening import Within
-from scrubbing.sampling.agreement import Classes, agreement, agreement_by_position
+from scrubbing.coarsening import Bins, Within
+from scrubbing.sampling.agreement import (
+    Classes,
+    Piece,
+    agreement,
+    agreement_by_position,
+    agreement_by_position_in_pieces,
+    agreement_in_pieces,
+)
 from scrubbing.sampling.randomness import keyed_uniforms
 from scrubbing.sampling.streams import Drawn, Fixed, References, Sample, draw_references
 
@@ -55,6 +62,45 @@ VALUES = {
 @pytest.mark.parametrize(("value", "expected"), [pytest.param(*case, id=name) for name, case in VALUES.items()])
 def test_rows_agree_where_every_part_of_the_value_is_equal(value, expected):
     assert partition(agreement(value, 3)) == expected
+
+
+def cut(value, at: int):
+    """The parts of a value before a row and from it on."""
+    if isinstance(value, tuple):
+        return tuple(zip(*(cut(part, at) for part in value), strict=True)) or ((), ())
+    return value[:at], value[at:]
+
+
+def pieces_of(value, *, at: int, rows: int = 3) -> list[Piece]:
+    first, second = cut(value, at)
+    return [Piece(first, 0, at), Piece(second, at, rows)]
+
+
+@pytest.mark.parametrize("at", [1, 2])
+@pytest.mark.parametrize(("value", "expected"), [pytest.param(*case, id=name) for name, case in VALUES.items()])
+def test_a_value_that_comes_in_pieces_has_the_classes_of_the_whole(value, expected, at):
+    assert partition(agreement_in_pieces(pieces_of(value, at=at))) == expected
+
+
+def test_pieces_are_coarsened_as_the_whole_and_by_position():
+    value = torch.tensor([[0.1, 5.0], [0.9, 0.2], [1.1, 5.1], [0.2, 0.1]])
+    for coarsening in (Within(0.5), Bins(2)):
+        pieces = pieces_of(value, at=1, rows=4)
+        whole, by_position = agreement(value, 4, coarsening), agreement_by_position(value, 4, coarsening)
+        assert agreement_in_pieces(pieces, coarsening) == whole
+        assert agreement_by_position_in_pieces(pieces, coarsening) == by_position
+    assert partition(agreement(value[:, 0], 4, Bins(2))) == [0, 1, 1, 0]
+
+
+def test_text_is_compared_by_what_it_says_however_wide_its_column_is():
+    pieces = [Piece(np.array([["a", "b"]]), 0, 1), Piece(np.array([["a", "longer"], ["a", "b"]]), 1, 3)]
+    assert partition(agreement_in_pieces(pieces)) == [0, 1, 0]
+
+
+def test_a_missing_value_is_named_by_its_row_of_the_dataset():
+    pieces = pieces_of(torch.tensor([0.0, 1.0, NAN]), at=1)
+    with pytest.raises(DataError, match=r"^it is NaN in row 2, and NaN agrees with nothing$"):
+        agreement_in_pieces(pieces)
 
 
 UNUSABLE = {
