@@ -53,8 +53,10 @@ def _losses(graphs: Iterable[Graph], planner: Planner, evaluator: Evaluator) -> 
             roundings.append(torch.finfo(values[step].dtype).eps)
 
     roots = [planner.plain(graph, References()) for graph in graphs]
-    values = evaluator.values(roots, slice(0, CHECKED), observe)
-    return {g: torch.as_tensor(value).double() for g, value in zip(graphs, values, strict=True)}, max(roundings)
+    draws = range(min(CHECKED, len(evaluator.sample)))  # one at a time: where one does not fit, nothing does
+    by_draw = [evaluator.values(roots, slice(draw, draw + 1), observe) for draw in draws]
+    values = [torch.stack([torch.as_tensor(value) for value in found]) for found in zip(*by_draw, strict=True)]
+    return {g: value.double() for g, value in zip(graphs, values, strict=True)}, max(roundings)
 
 
 def _refuse_training_mode(graphs: Iterable[Graph]) -> None:
