@@ -23,7 +23,7 @@ def test_a_quotient_is_the_median_over_turns_and_knows_its_target():
 
 def test_the_ladder_is_measured_against_a_plain_pass_of_equal_loss():
     figures = ladder.measure(rows=2, repeats=1, vocabulary=4999, tune=False, check=False)
-    assert [figure.value > 0 for figure in figures] == [True, True, True]
+    assert [figure.value > 0 for figure in figures] == [True, True]  # a quarter of the positions, and all
     assert {figure.benchmark for figure in figures} == {"ladder, vocabulary 4,999"}
 
 
@@ -82,7 +82,7 @@ def test_the_reference_implementation_gives_the_same_losses():
     figures = reference.measure(
         rust_circuit=os.environ["RUST_CIRCUIT_PYTHON"], rows=3, repeats=1, tried=("2 plain",), settings={"check": False}
     )
-    assert [figure.value > 0 for figure in figures] == [True, True, True]
+    assert [figure.value > 0 for figure in figures] == [True, True]  # a quarter of the positions, and all
 
 
 def test_other_losses_than_the_reference_implementation_s_are_refused():
