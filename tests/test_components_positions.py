@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from scrubbing.components import positions
 from scrubbing.components.attention import FusedHeads, FusedHeadsAt
 from scrubbing.components.positions import CausalMask, EvaluatedPositions, Take
 from scrubbing.components.projection import ProjectionAt, ProjectionOfNormalised, Rotary
@@ -39,6 +40,17 @@ def test_a_value_is_taken_where_it_is_needed():
         assert torch.equal(taken[row, place], value[row, at[row, place]])
     assert Take()(value[:2], torch.tensor(MANY_AT)) is not None
     assert torch.equal(Take()(value[:2], torch.tensor(MANY_AT)), value[:2])
+
+
+def test_the_longest_row_is_one_of_the_whole_column_s_however_it_is_read(monkeypatch):
+    monkeypatch.setattr(positions, "AT_ONCE", 2)
+    column = torch.zeros(5, 7)
+    column[:, 0] = 1
+    column[3, 2:4] = 1
+    fitted = EvaluatedPositions().fitted(column)
+    assert fitted.longest == 3
+    assert fitted(column[:1]).tolist() == [[0, -1, -1]]
+    assert fitted(column[3:4]).tolist() == [[0, 2, 3]]
 
 
 @pytest.mark.parametrize(
