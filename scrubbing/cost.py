@@ -14,9 +14,9 @@ from pydantic import BaseModel, ConfigDict
 from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
 
 from scrubbing.evaluate import Evaluator
-from scrubbing.expressions import ByPosition, Call, Expression, Gathered, Item, Leaf, evaluation_order, streams_of
+from scrubbing.expressions import ByPosition, Call, Expression, Gathered, Item, Leaf, streams_by_step
 from scrubbing.memory import allocations_of, readable
-from scrubbing.pooling import Arranged
+from scrubbing.pooling import Arranged, RowsOfDraws
 from scrubbing.sampling.streams import Drawn, Pool, References, Stream
 
 WIDTH = 80  # characters of a line of print
@@ -101,9 +101,9 @@ class Cost(BaseModel):
 def cost(evaluator: Evaluator, roots: Sequence[Expression], hypotheses: int) -> Cost:
     """What computing the roots for all draws takes, found on a few of them."""
     work = evaluator.arranged(list(dict.fromkeys(roots)))
-    order = evaluation_order(work.roots)
+    seen = streams_by_step(work.roots)
+    order = list(seen)
     calls = [step for step in order if not isinstance(step, Leaf | Gathered) and not _is_item(step)]
-    seen = {step: streams_of(step) for step in order}
     draws = len(evaluator.sample)
     counts = _evaluated_positions(evaluator, order)
     rows_of_logits = sum(_losses(step) * int(count.sum()) for step, count in counts.items())
@@ -115,7 +115,7 @@ def cost(evaluator: Evaluator, roots: Sequence[Expression], hypotheses: int) -> 
         step: Fraction(int(c.sum()), int(c[probed])) for step, c in counts.items() if c[probed]
     }
     for pool in {stream for streams in seen.values() for stream in streams if isinstance(stream, Pool)}:
-        rows = _rows_in_all(evaluator, work, pool, chunk)
+        rows = sum(_rows_of(evaluator, pool, work.order[start : start + chunk]) for start in range(0, draws, chunk))
         times |= {step: Fraction(rows, _rows_of(evaluator, pool, [probed])) for step in order if seen[step] == {pool}}
     flops = {step: once[step] + int(second[step] * times.get(step, draws)) for step in order}
     peak = allocations_of(partial(evaluator.values, work.roots, work.order[:chunk])).peak + evaluator.held_bytes
@@ -159,14 +159,9 @@ def _flops(evaluator: Evaluator, work: Arranged, draw: int) -> dict[Expression, 
     return {step: mark - before for (step, mark), before in zip(marks.items(), [0, *marks.values()], strict=False)}
 
 
-def _rows_in_all(evaluator: Evaluator, work: Arranged, pool: Pool, chunk: int) -> int:
-    """The distinct rows of a pool in each chunk, added up."""
-    starts = range(0, len(work.order), chunk)
-    return sum(_rows_of(evaluator, pool, work.order[start : start + chunk]) for start in starts)
-
-
 def _rows_of(evaluator: Evaluator, pool: Pool, draws: Sequence[int] | np.ndarray) -> int:
-    return np.unique([evaluator.sample.rows(stream)[draws] for stream in pool.streams]).size
+    """How many distinct rows a pool has for some draws."""
+    return len(RowsOfDraws(evaluator.sample, np.asarray(draws))(pool))
 
 
 @contextmanager

@@ -27,18 +27,11 @@ from scrubbing.expressions import (
 from scrubbing.memory import DEFAULT, allocations_of, held_bytes, is_out_of_memory, readable
 from scrubbing.plan import Feature
 from scrubbing.policy import Maker
-from scrubbing.pooling import Arranged, arranged
-from scrubbing.sampling.agreement import (
-    Classes,
-    Piece,
-    PositionClasses,
-    agreement_by_position_in_pieces,
-    agreement_in_pieces,
-)
+from scrubbing.pooling import Arranged, Draws, RowsOfDraws, arranged, gathered
+from scrubbing.sampling.agreement import Classes, Piece, PositionClasses, agreement, agreement_by_position
 from scrubbing.sampling.randomness import keyed_uniforms
 from scrubbing.sampling.streams import Given, Pool, Sample, Stream
 
-Draws = slice | np.ndarray
 RowsOf = Callable[[Stream | Pool], np.ndarray]
 Observer = Callable[[Expression, Mapping[Expression, Any]], None]
 
@@ -169,7 +162,7 @@ class Evaluator:
     def classes(self, feature: Feature) -> Classes | PositionClasses:
         """Which rows of the dataset agree on a feature."""
         if (feature, self._rows) not in self._classes:
-            classify = agreement_by_position_in_pieces if feature.per_position else agreement_in_pieces
+            classify = agreement_by_position if feature.per_position else agreement
             pieces = (
                 Piece(self._values([feature.value], lambda stream, rows=rows: rows)[0], int(rows[0]), int(rows[-1]) + 1)
                 for rows in _in_pieces(self._rows, self._rows_at_once)
@@ -224,7 +217,7 @@ class Evaluator:
 
     def values(self, roots: Sequence[Expression], draws: Draws, observe: Observer | None = None) -> list[Any]:
         """The roots' values for some draws; `observe` is told of each step when it is done."""
-        return self._values(roots, _RowsOf(self.sample, draws), observe)
+        return self._values(roots, RowsOfDraws(self.sample, draws), observe)
 
     @torch.no_grad()
     def _values(self, roots: Sequence[Expression], rows: RowsOf, observe: Observer | None = None) -> list[Any]:
@@ -256,7 +249,7 @@ class Evaluator:
             case Call(fn, arguments):
                 return fn(*(values[argument] for argument in arguments))
             case Gathered(value, pool, stream):
-                return _gathered(values[value], rows(pool), rows(stream))
+                return gathered(values[value], rows(pool), rows(stream))
             case Assembled():
                 return self._assembled(step, rows)
             case Averaged(_, classes, stream):
@@ -325,35 +318,6 @@ class Evaluator:
 def _in_pieces(rows: int, size: int) -> Iterator[np.ndarray]:
     """The dataset's rows, so many at a time."""
     return (np.arange(start, min(start + size, rows)) for start in range(0, rows, size))
-
-
-@dataclass(frozen=True, eq=False)
-class _RowsOf:
-    """The rows of streams for some draws; of a pool, each of them once."""
-
-    sample: Sample
-    draws: Draws
-    _known: dict[Pool, np.ndarray] = field(default_factory=dict)
-
-    def __call__(self, stream: Stream | Pool) -> np.ndarray:
-        if not isinstance(stream, Pool):
-            return self.sample.rows(stream)[self.draws]
-        if stream not in self._known:
-            rows = np.concatenate([self(member) for member in stream.streams])
-            _, first = np.unique(rows, return_index=True)
-            self._known[stream] = rows[np.sort(first)]
-        return self._known[stream]
-
-
-def _gathered(value: Tensor, pool: np.ndarray, rows: np.ndarray) -> Tensor:
-    """A value for the rows of a pool, at some of them; as it is where it does not depend on the row."""
-    if len(value) != len(pool):
-        return value
-    order = np.argsort(pool)
-    at = order[np.searchsorted(pool, rows, sorter=order)]
-    if np.array_equal(at, np.arange(len(at))):
-        return value[: len(at)]  # nothing is copied
-    return value[torch.from_numpy(at)]
 
 
 def _has_constant(step: Expression) -> bool:

@@ -208,10 +208,10 @@ def evaluation_order(roots: Iterable[Expression]) -> list[Expression]:
     return list(order)
 
 
-def streams_of(value: Expression) -> frozenset[Stream | Pool]:
-    """The streams of rows that a value is computed from, those of its single positions included."""
+def streams_by_step(roots: Iterable[Expression]) -> dict[Expression, frozenset[Stream | Pool]]:
+    """The streams of rows that each value is computed from, those of its single positions included."""
     found: dict[Expression, frozenset[Stream | Pool]] = {}
-    for step in evaluation_order([value]):
+    for step in evaluation_order(roots):
         match step:
             case Leaf() | Averaged() | Gathered():
                 found[step] = frozenset([step.stream])
@@ -219,4 +219,9 @@ def streams_of(value: Expression) -> frozenset[Stream | Pool]:
                 found[step] = streams_of(step.value)
             case Call():
                 found[step] = frozenset().union(*(found[argument] for argument in step.arguments))
-    return found[value]
+    return found
+
+
+def streams_of(value: Expression) -> frozenset[Stream | Pool]:
+    """The streams of rows that a value is computed from."""
+    return streams_by_step([value])[value]

@@ -9,9 +9,11 @@ from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
+import torch
 from jaxtyping import Int
 from scipy.sparse import csr_array
 from scipy.sparse.csgraph import depth_first_order
+from torch import Tensor
 
 from scrubbing.expressions import Call, Expression, Gathered, Leaf, evaluation_order
 from scrubbing.sampling.streams import Pool, References, Sample, Stream
@@ -22,6 +24,7 @@ NEW = 0.5  # rows per draw that a stream may add to a pool at most
 PAYS = 0.75  # of the rows of pooled streams may be distinct at most
 TRIED = 12  # streams that may join a pool, those that most is computed on
 
+Draws = slice | np.ndarray
 Order = Int[np.ndarray, " draw"]
 Streams = tuple[Stream, ...]
 
@@ -192,3 +195,35 @@ class _Pooling:
         if form in self.gathered and self.streams[form] != streams:
             return self._gathered(step, Pool(streams))
         return self._pooled(step, streams)
+
+
+# -- while it runs
+
+
+@dataclass(frozen=True, eq=False)
+class RowsOfDraws:
+    """The rows of streams for some draws; of a pool, each of them once."""
+
+    sample: Sample
+    draws: Draws
+    _known: dict[Pool, np.ndarray] = field(default_factory=dict)
+
+    def __call__(self, stream: Stream | Pool) -> np.ndarray:
+        if not isinstance(stream, Pool):
+            return self.sample.rows(stream)[self.draws]
+        if stream not in self._known:
+            rows = np.concatenate([self(member) for member in stream.streams])
+            _, first = np.unique(rows, return_index=True)
+            self._known[stream] = rows[np.sort(first)]
+        return self._known[stream]
+
+
+def gathered(value: Tensor, pool: np.ndarray, rows: np.ndarray) -> Tensor:
+    """A value for the rows of a pool, at some of them; as it is where it does not depend on the row."""
+    if len(value) != len(pool):
+        return value
+    order = np.argsort(pool)
+    at = order[np.searchsorted(pool, rows, sorter=order)]
+    if np.array_equal(at, np.arange(len(at))):
+        return value[: len(at)]  # nothing is copied
+    return value[torch.from_numpy(at)]

@@ -116,25 +116,7 @@ class PositionClasses:
 def intersection(partitions: Sequence[Classes]) -> Classes:
     """Rows agree if they agree in every partition."""
     ids = np.stack([partition.ids for partition in partitions], axis=1)
-    return agreement(ids, len(ids), donors=partitions[0].donors)
-
-
-def agreement(value: Any, rows: int, coarsening: Coarsening | None = None, *, donors: int | None = None) -> Classes:
-    """The classes of rows on which a feature's values agree: are equal (a tuple in every part), or nearly so.
-
-    Raises `DataError` for a value that is not one per row, has NaN, or is of no fixed type.
-    """
-    return agreement_in_pieces([Piece(value, 0, rows)], coarsening, donors=donors)
-
-
-def agreement_by_position(
-    value: Any, rows: int, coarsening: Coarsening | None = None, *, donors: int | None = None
-) -> PositionClasses:
-    """The classes at each position of a feature `[rows, positions]`; of a tuple, rows agree where all its parts do.
-
-    Further axes belong to the position. Raises `DataError` for parts without positions, or with different numbers.
-    """
-    return agreement_by_position_in_pieces([Piece(value, 0, rows)], coarsening, donors=donors)
+    return agreement(whole(ids, len(ids)), donors=partitions[0].donors)
 
 
 @dataclass(frozen=True)
@@ -146,18 +128,28 @@ class Piece:
     stop: int
 
 
-def agreement_in_pieces(
-    pieces: Iterable[Piece], coarsening: Coarsening | None = None, *, donors: int | None = None
-) -> Classes:
-    """As `agreement`, of values that come some rows at a time and are not kept."""
+def whole(value: Any, rows: int) -> list[Piece]:
+    """A value for all rows, as the one piece that it is."""
+    return [Piece(value, 0, rows)]
+
+
+def agreement(pieces: Iterable[Piece], coarsening: Coarsening | None = None, *, donors: int | None = None) -> Classes:
+    """The classes of rows on which a feature's values agree: are equal (a tuple in every part), or nearly so.
+
+    Values come some rows at a time and are not kept. Raises `DataError` for a value that is not one per row, has NaN,
+    or is of no fixed type.
+    """
     numbers = _Numbers()
     return Classes(np.concatenate([numbers(piece) for piece in _coarse(pieces, coarsening)]), donors)
 
 
-def agreement_by_position_in_pieces(
+def agreement_by_position(
     pieces: Iterable[Piece], coarsening: Coarsening | None = None, *, donors: int | None = None
 ) -> PositionClasses:
-    """As `agreement_by_position`, of values that come some rows at a time and are not kept."""
+    """The classes at each position of a feature `[rows, positions]`; of a tuple, rows agree where all its parts do.
+
+    Further axes belong to the position. Raises `DataError` for parts without positions, or with different numbers.
+    """
     numbers: list[_Numbers] = []
     found: list[list[np.ndarray]] = []
     for piece in _coarse(pieces, coarsening):
@@ -195,8 +187,8 @@ def _coarse(pieces: Iterable[Piece], coarsening: Coarsening | None) -> Iterable[
             return tuple(cells(part, piece) for part in value)
         return coarsening(_as_array(value, piece).astype(np.float64))
 
-    whole = [_joined(list(pieces))] if isinstance(coarsening, Bins) else pieces  # quantiles are those of all rows
-    return (replace(piece, value=cells(piece.value, piece)) for piece in whole)
+    together = [_joined(list(pieces))] if isinstance(coarsening, Bins) else pieces  # quantiles are those of all rows
+    return (replace(piece, value=cells(piece.value, piece)) for piece in together)
 
 
 def _joined(pieces: Sequence[Piece]) -> Piece:

@@ -9,7 +9,7 @@ from jaxtyping import Int
 from torch import Tensor
 
 from scrubbing.errors import DataError
-from scrubbing.sampling.agreement import agreement
+from scrubbing.sampling.agreement import agreement, whole
 from scrubbing.sampling.laws import first_places, joint
 
 INTEGERS = {1: torch.uint8, 2: torch.int16, 4: torch.int32}  # by size in bytes; whatever is longer is split into int64
@@ -39,7 +39,7 @@ def one_per_row(value: Any, rows: int) -> Any:
 
 def distinct(value: Any, rows: int) -> tuple[Any, Int[np.ndarray, " row"]]:
     """The different values among the rows, told apart by their bytes, and the number of each row's."""
-    numbers = joint([agreement(_bits(part), rows).ids for part in _parts(value)], rows)
+    numbers = joint([agreement(whole(_bits(part), rows)).ids for part in _parts(value)], rows)
     return take(value, first_places(numbers)), numbers
 
 
