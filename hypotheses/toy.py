@@ -10,8 +10,8 @@ from typing import Any
 import torch
 
 from scrubbing import Case, DataError, Graph, reads
-from scrubbing.correspondence import Hypothesis
-from scrubbing.suite import Suite
+from scrubbing.experiments.suites import Suite
+from scrubbing.graph.hypothesis import Hypothesis
 
 
 def digits(dtype: torch.dtype = torch.float64, device: str = "cpu") -> dict[str, torch.Tensor]:

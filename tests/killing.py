@@ -23,8 +23,8 @@ import torch
 
 from hypotheses.toy import CLAIMS, KNOWS_NOTHING, NETWORK, digits
 from scrubbing import Hypothesis, scrub
-from scrubbing.evaluate import Evaluator
-from scrubbing.store import Store, journal, recording
+from scrubbing.engine.evaluate import Evaluator
+from scrubbing.store import Store, checkpoints, recording
 from scrubbing.store.schema import connected
 
 torch.set_num_threads(1)
@@ -35,7 +35,7 @@ HYPOTHESES = {name: Hypothesis(NETWORK, I) for name, I in CLAIMS.items()}
 def many_chunks(draws: int = 10) -> None:
     """Have runs of many chunks of so many draws, each written as soon as it is finished."""
     Evaluator.chunk_size = lambda self, roots: draws  # pyright: ignore
-    journal.PAUSE = 0.0
+    checkpoints.PAUSE = 0.0
 
 
 def score(seed: int, store: Path | str | Store | None = None) -> str:
@@ -114,13 +114,13 @@ def _attempt(
     reading, writing = os.pipe()
 
     def work() -> None:
-        keep = journal.StoredJournal.keep
+        keep = checkpoints.StoredJournal.keep
 
         def saying(self: Any, chunk: Any) -> None:
             keep(self, chunk)
             os.write(writing, f"{chunk.start}\n".encode())
 
-        journal.StoredJournal.keep = saying
+        checkpoints.StoredJournal.keep = saying
         if statement is not None:
             _die_at(statement)
         score(run, file)

@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 
 from scrubbing import Graph, Hypothesis, mean
-from scrubbing.coarsening import Bins, Within
-from scrubbing.sampling.randomness import keyed_uniforms
+from scrubbing.engine.sampling.randomness import keyed_uniforms
+from scrubbing.graph.binning import Bins, Within
 
 Row = int  # a datum, by its row in the dataset
 Path = tuple[str, ...]  # names of I from the output to a node

@@ -9,8 +9,8 @@ import pytest
 from jaxtyping import TypeCheckError
 
 import scrubbing
-from scrubbing import public
-from scrubbing.statistics import fieller
+from scrubbing.experiments import public
+from scrubbing.score.statistics import fieller
 
 
 def python(code: str) -> list[str]:
@@ -19,14 +19,14 @@ def python(code: str) -> list[str]:
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
 
 
-@pytest.mark.parametrize("module", ["scrubbing", "scrubbing.pytest_plugin"])
+@pytest.mark.parametrize("module", ["scrubbing", "scrubbing.testing.plugin"])
 def test_what_pytest_imports_in_every_run_loads_no_library_but_pytest(module):
     loaded = python(f"import {module}, sys; print(*sys.modules)")
     assert module in loaded
     heavy = {"torch", "numpy", "scipy", "pandas", "pydantic", "networkx", "jaxtyping", "rich", "typer"}
     assert heavy & set(loaded) == set()
     own = {name for name in loaded if name.startswith("scrubbing")}
-    assert own <= {"scrubbing", "scrubbing.pytest_plugin"}
+    assert own <= {"scrubbing", "scrubbing.testing.plugin"}
 
 
 def test_annotated_shapes_are_checked_although_the_plugin_was_imported_first():

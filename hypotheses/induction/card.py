@@ -11,7 +11,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from hypotheses.induction.roles import HeadScores
 from hypotheses.induction.training import Recipe, Run
 from scrubbing import Score
-from scrubbing.suite import Suite
+from scrubbing.experiments.suites import Suite
 
 INPUTS = ("Q", "K", "V", "All")
 

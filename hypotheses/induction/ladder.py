@@ -14,9 +14,9 @@ from torch import Tensor
 
 from hypotheses.induction.roles import Roles, check_roles
 from scrubbing import Graph, Hypothesis, Node, per_position, reads
-from scrubbing.components.attention import Offsets
 from scrubbing.errors import ModelError
 from scrubbing.lens import Transformer, transformer
+from scrubbing.lens.components.attention import Offsets
 from scrubbing.rewrite import all_but, copy, gather, identity_attention, offset, split_mask, split_qkv, split_residual
 
 CURRENT, PREVIOUS, LAST_THREE = offset(0), offset(1), offset(0, 1, 2)

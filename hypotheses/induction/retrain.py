@@ -31,8 +31,8 @@ from hypotheses.induction.suite import measure_heads, suite
 from hypotheses.induction.training import Recipe, Run, load_checkpoint, start, train, weights
 from hypotheses.induction.whitelist import whitelist
 from scrubbing.cli import run_command
+from scrubbing.experiments.progress import showing_progress
 from scrubbing.lens import load_transformer
-from scrubbing.progress import showing_progress
 
 HELD_OUT_ROWS = 2048
 CURVE_ROWS = 32

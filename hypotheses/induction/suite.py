@@ -22,9 +22,9 @@ from hypotheses.induction.ladder import (
 from hypotheses.induction.roles import HeadScores, Roles, find_roles, head_scores, load_roles, pooled
 from hypotheses.induction.typicality import PROSE, SOURCE_CODE, atypical
 from scrubbing import Case, DataError, Hypothesis
+from scrubbing.experiments.suites import Suite
 from scrubbing.lens import Transformer, load_transformer, transformer
 from scrubbing.rewrite import split_qkv
-from scrubbing.suite import Suite
 
 SHIPPED = Path(__file__).parent / "model"
 MEASURED_ROWS = 128  # rows on which heads are measured where roles.json is missing

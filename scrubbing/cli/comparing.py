@@ -10,11 +10,11 @@ from rich.console import Console
 
 from scrubbing.cli.places import StoreOption, store_to_read
 from scrubbing.cli.text import printable
-from scrubbing.comparison import compare as compared
 from scrubbing.errors import DataError
-from scrubbing.record import load_record
 from scrubbing.score import Score
+from scrubbing.score.comparison import compare as compared
 from scrubbing.store import Store
+from scrubbing.store.record import load_record
 
 
 def compare(

@@ -9,9 +9,9 @@ from typing import Annotated, Any
 import torch
 import typer
 
+from scrubbing.engine.sampling.streams import draw_references
 from scrubbing.errors import DataError, HypothesisError, nearest
-from scrubbing.sampling.streams import draw_references
-from scrubbing.suite import Suite
+from scrubbing.experiments.suites import Suite
 
 
 class Precision(StrEnum):

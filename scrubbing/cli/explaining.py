@@ -20,9 +20,9 @@ from scrubbing.cli.experiments import (
     settings,
 )
 from scrubbing.cli.text import printable
-from scrubbing.cost import Cost, Kind, scaled
-from scrubbing.memory import readable
-from scrubbing.tables import titled
+from scrubbing.engine.cost import Cost, Kind, scaled
+from scrubbing.engine.memory import readable
+from scrubbing.score.tables import titled
 
 
 def explain(

@@ -9,7 +9,7 @@ from rich.text import Text
 
 from scrubbing.cli.listing import DataOption, ModelOption, NameOption, SuiteOption
 from scrubbing.cli.places import StoreOption, store_to_read
-from scrubbing.results import check_writable
+from scrubbing.store.files import check_writable
 
 
 def export(

@@ -21,8 +21,9 @@ from scrubbing.cli.experiments import (
     settings,
 )
 from scrubbing.cli.places import VARIABLE, StoreOption, store_to_write
-from scrubbing.results import check_writable, ladder_table, results, write_json
+from scrubbing.cli.results import ladder_table, results, write_json
 from scrubbing.score import Recalled
+from scrubbing.store.files import check_writable
 
 
 def score(

@@ -10,36 +10,73 @@
 A layer's output bias belongs to every reader of the stream after it; the unembedding's bias to `logits`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from scrubbing.components.attention import Attention
-from scrubbing.components.loss import WeightedCrossEntropy
-from scrubbing.components.norm import Norm
-from scrubbing.components.projection import Projection, Rotary
-from scrubbing.components.readout import Readout
-from scrubbing.components.residual import Embedding, ResidualReader
+from scrubbing.errors import GraphError, nearest
 from scrubbing.graph import Graph, Node
+from scrubbing.lens.components.attention import Attention
+from scrubbing.lens.components.loss import WeightedCrossEntropy
+from scrubbing.lens.components.norm import Norm
+from scrubbing.lens.components.projection import Projection, Rotary
+from scrubbing.lens.components.readout import Readout
+from scrubbing.lens.components.residual import RESID_POSITION_AXIS, Embedding, ResidualReader
 from scrubbing.lens.config import TransformerConfig
 from scrubbing.lens.loading import Transformer
-from scrubbing.rewrite import RESID_POSITION_AXIS, group_heads
 
 
 def transformer(model: Transformer, **groups: str) -> Graph:
-    """The graph of a transformer, some of its heads as groups: `transformer(model, ind="a1_h5 a1_h6")`."""
-    layers = [_layer(model, layer) for layer in range(model.config.n_layers)]
+    """The graph of a transformer, some of its heads as groups: `transformer(model, ind="a1_h5 a1_h6")`.
+
+    Raises `GraphError` for groups of heads that the model does not have, or that are not of one layer.
+    """
+    members = _members(model.config, groups)
     nodes: dict[str, Node] = {"embed": Node(_embedding(model), ("tokens",), RESID_POSITION_AXIS)}
-    for layer, attention in enumerate(layers):
-        stream = tuple(nodes)
-        for head in range(model.config.n_heads):
-            nodes[f"a{layer}_h{head}"] = Node(attention.heads([head]), stream, RESID_POSITION_AXIS)
+    for layer in range(model.config.n_layers):
+        attention, stream = _layer(model, layer), tuple(nodes)
+        for name, heads in _heads_of(layer, model.config.n_heads, members):
+            nodes[name] = Node(attention.heads(heads), stream, RESID_POSITION_AXIS)
     nodes["logits"] = Node(_readout(model), tuple(nodes))
     nodes["loss"] = Node(WeightedCrossEntropy(), ("logits", "labels", "weights"))
-    # Grouping at birth is no rewrite: the grouped graph is the one that rewrites are checked against.
-    return Graph(dict(group_heads(Graph(nodes), **groups)))
+    return Graph(nodes)
+
+
+Head = tuple[int, int]  # layer and number
+
+
+def _members(config: TransformerConfig, groups: Mapping[str, str]) -> dict[str, list[Head]]:
+    """The heads of each group."""
+    known = {f"a{layer}_h{head}": (layer, head) for layer in range(config.n_layers) for head in range(config.n_heads)}
+    seen: dict[str, str] = {}
+    found: dict[str, list[Head]] = {}
+    for group, written in groups.items():
+        names = written.split()
+        if group in known or group in ("embed", "logits", "loss", "tokens", "labels", "weights"):
+            raise GraphError(f"there is a node or column {group!r} already; choose another name")
+        if not names:
+            raise GraphError(f"{group!r} groups {written!r}; a group names at least one head")
+        for name in names:
+            if name not in known:
+                raise GraphError(f"{group!r} groups {name!r}, which is no head of this model{nearest(name, known)}")
+            if name in seen:
+                raise GraphError(f"{name!r} is named twice, in {seen[name]!r} and in {group!r}; name each head once")
+            seen[name] = group
+        found[group] = [known[name] for name in names]
+        if len({layer for layer, _ in found[group]}) > 1:
+            raise GraphError(f"{group!r} groups {', '.join(names)}; group heads of one layer")
+    return found
+
+
+def _heads_of(layer: int, n_heads: int, members: Mapping[str, list[Head]]) -> Iterator[tuple[str, list[int]]]:
+    """The nodes of a layer with their heads: a group stands where its first head stood."""
+    grouped = {head: (group, heads) for group, heads in members.items() for head in heads}
+    for head in range(n_heads):
+        group, heads = grouped.get((layer, head), (f"a{layer}_h{head}", [(layer, head)]))
+        if heads[0] == (layer, head):
+            yield group, [h for _, h in heads]
 
 
 def _embedding(model: Transformer) -> Embedding:

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from scrubbing.errors import DataError
 from scrubbing.score.losses import Losses, Reading
-from scrubbing.statistics import conditional_value_at_risk, fieller, quantile
+from scrubbing.score.statistics import conditional_value_at_risk, fieller, quantile
 
 if TYPE_CHECKING:
     import pandas as pd

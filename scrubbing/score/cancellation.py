@@ -4,8 +4,8 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict
 
 from scrubbing.score.losses import Losses
+from scrubbing.score.statistics import difference_of_ratios
 from scrubbing.score.verdicts import interval_in_words, percent
-from scrubbing.statistics import difference_of_ratios
 
 MARGIN = 0.05  # a disagreement below this fraction of what there is to recover is of no consequence
 

@@ -8,7 +8,7 @@ from jaxtyping import Float
 from pydantic import BaseModel, ConfigDict
 from torch import Tensor
 
-from scrubbing.statistics import mean_interval, two_level_variance
+from scrubbing.score.statistics import mean_interval, two_level_variance
 
 if TYPE_CHECKING:
     import pandas as pd

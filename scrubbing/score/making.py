@@ -10,7 +10,7 @@ from scrubbing.score.losses import Estimate, Losses, mean_reading
 from scrubbing.score.pairing import rounding_of_means
 from scrubbing.score.score import Score
 from scrubbing.score.stopping import Stopping, fraction_interval
-from scrubbing.vacuity import Vacuity
+from scrubbing.score.vacuity import Vacuity
 
 
 def make_score(

@@ -13,10 +13,10 @@ from scrubbing.score.cancellation import Cancellation, cancellation
 from scrubbing.score.losses import Losses, Reading
 from scrubbing.score.pairing import paired_advantage, same_baseline
 from scrubbing.score.recalling import Recalled
+from scrubbing.score.statistics import best_draws, bootstrapped_ratio, significantly_positive
 from scrubbing.score.stopping import Stopping, fraction_interval
+from scrubbing.score.vacuity import Vacuity
 from scrubbing.score.verdicts import AtLeast, Equality, interval_in_words, percent
-from scrubbing.statistics import best_draws, bootstrapped_ratio, significantly_positive
-from scrubbing.vacuity import Vacuity
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -6,8 +6,8 @@ import numpy as np
 from jaxtyping import Float
 from pydantic import BaseModel, ConfigDict
 
+from scrubbing.score.statistics import fieller, fieller_sequence
 from scrubbing.score.verdicts import points
-from scrubbing.statistics import fieller, fieller_sequence
 
 
 class Stopping(BaseModel):

@@ -13,14 +13,14 @@ import torch
 from pydantic import BaseModel, ConfigDict
 from torch import Tensor
 
-from scrubbing.correspondence import Hypothesis
-from scrubbing.dataset import Columns
-from scrubbing.fingerprint import digest
+from scrubbing.engine.policy import Policy
+from scrubbing.engine.sampling.streams import Sample
 from scrubbing.graph import Graph, Node
-from scrubbing.policy import Policy
-from scrubbing.record.parts import DataRecord, HypothesisRecord, NodeRecord
-from scrubbing.sampling.streams import Sample
-from scrubbing.store.reach import PACKAGE, reach
+from scrubbing.graph.data import Columns
+from scrubbing.graph.fingerprint import digest
+from scrubbing.graph.hypothesis import Hypothesis
+from scrubbing.store.dependencies import PACKAGE, reach
+from scrubbing.store.record.parts import DataRecord, HypothesisRecord, NodeRecord
 
 
 class Identity(BaseModel):

@@ -8,11 +8,11 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from scrubbing.errors import StoreError
-from scrubbing.record import Record
-from scrubbing.record.parts import DataRecord, HypothesisRecord
 from scrubbing.score import Score
 from scrubbing.store.identity import content_hash
 from scrubbing.store.packing import Array, unpack, unpack_record
+from scrubbing.store.record import Record
+from scrubbing.store.record.parts import DataRecord, HypothesisRecord
 
 
 class Entry(BaseModel):

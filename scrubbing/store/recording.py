@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 
 from scrubbing.errors import ScrubbingWarning, StoreError
 from scrubbing.score import Recalled, Score
+from scrubbing.store.checkpoints import StoredJournal
 from scrubbing.store.identity import Described
-from scrubbing.store.journal import StoredJournal
 from scrubbing.store.reading import read_run
 from scrubbing.store.schema import opened, telling
 from scrubbing.store.store import Store

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from scrubbing.correspondence import Hypothesis
 from scrubbing.graph import Graph
-from scrubbing.record import Record, data_hash
+from scrubbing.graph.hypothesis import Hypothesis
 from scrubbing.score import Score
 from scrubbing.store.identity import model_hash
 from scrubbing.store.reading import Entry, count_hypotheses, read_entries, read_record, read_score
+from scrubbing.store.record import Record, data_hash
 from scrubbing.store.schema import connected
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ import sqlite3
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 
-from scrubbing.evaluate import Chunk
+from scrubbing.engine.evaluate import Chunk
 from scrubbing.score import Score
 from scrubbing.store.identity import Described, content_hash
 from scrubbing.store.packing import Packed, pack, pack_losses, pack_record

@@ -4,9 +4,9 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 
-from scrubbing.approx import ApproxPercent
 from scrubbing.score import Score, paired_advantage, percentage, same_baseline
-from scrubbing.statistics import fieller, mean_interval
+from scrubbing.score.approx import ApproxPercent
+from scrubbing.score.statistics import fieller, mean_interval
 
 SHOWN_DONORS = 3
 

@@ -3,11 +3,11 @@
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, overload
 
-from scrubbing.arguments import by_name
-from scrubbing.correspondence import Hypothesis
 from scrubbing.errors import DataError, HypothesisError
-from scrubbing.experiment import Case
+from scrubbing.experiments.arguments import by_name
+from scrubbing.experiments.scoring import Case
 from scrubbing.graph import Graph
+from scrubbing.graph.hypothesis import Hypothesis
 from scrubbing.score import Score
 from scrubbing.testing.scores import Scores
 

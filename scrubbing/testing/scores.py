@@ -5,11 +5,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from scrubbing.experiment import Case, scrub
-from scrubbing.fingerprint import digest
-from scrubbing.record import data_hash
-from scrubbing.sampling.streams import draw_references
+from scrubbing.engine.sampling.streams import draw_references
+from scrubbing.experiments.scoring import Case, scrub
+from scrubbing.graph.fingerprint import digest
 from scrubbing.score import Score
+from scrubbing.store.record import data_hash
 
 OF_NO_CONSEQUENCE = ("progress",)  # settings that change no number
 DEFAULTS = {

@@ -12,7 +12,7 @@ from hypotheses.induction.ladder import HEADS_DO_NOTHING, experiments, hypothesi
 from hypotheses.induction.roles import load_roles
 from hypotheses.induction.suite import SHIPPED, suite
 from scrubbing import Hypothesis, Score, explain, scrub
-from scrubbing.cost import counting_flops
+from scrubbing.engine.cost import counting_flops
 from scrubbing.lens import Transformer, load_transformer
 
 from .figures import Figure, in_turns, quotient

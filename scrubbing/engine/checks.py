@@ -1,0 +1,67 @@
+"""What is asked of a network before it is scrubbed: is it deterministic, and the one that it was rewritten from?"""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from scrubbing.engine.evaluate import Evaluator
+from scrubbing.engine.expressions import Expression
+from scrubbing.engine.plan import Planner
+from scrubbing.engine.sampling.streams import References
+from scrubbing.errors import GraphError
+from scrubbing.graph import Graph
+
+CHECKED = 4  # draws
+TOLERANCE = 1e-3  # relative to the largest loss: far above float32's rounding, far below a wrong sign
+ROUNDINGS = 16  # of the coarsest type: sums may be added up in another order, on some devices at every run
+
+
+def check_networks(graphs: Iterable[Graph], planner: Planner, evaluator: Evaluator) -> None:
+    """Raise unless every network is deterministic and agrees with the one it was rewritten from, on a few references.
+
+    They are computed as they will be: a rewritten graph of which nothing but equal calls is left agrees by itself.
+    """
+    graphs = list(dict.fromkeys(graphs))
+    origins = list(dict.fromkeys(graph.origin for graph in graphs))
+    _refuse_training_mode([*graphs, *origins])
+    (losses, rounding), (again, _) = (_losses(some, planner, evaluator) for some in ([*graphs, *origins], origins))
+    rounding *= ROUNDINGS
+    if not all(torch.allclose(losses[g], again[g], rtol=rounding, atol=rounding, equal_nan=True) for g in origins):
+        raise GraphError(
+            "the network gives other losses for the same rows when it is run again; take the randomness out of it "
+            "(dropout, sampling), or make it a column of the data"
+        )
+    for graph in graphs:
+        before = losses[graph.origin]
+        difference = (losses[graph] - before).abs().max().item() if graph is not graph.origin else 0.0
+        if not difference <= max(TOLERANCE, rounding) * max(1.0, before.abs().max().item()):
+            raise GraphError(
+                f"a rewritten graph and the one that it was rewritten from differ by up to {difference:.3g} on the "
+                f"first {len(before)} references; a rewrite must change no value (check=False skips this test)"
+            )
+
+
+def _losses(graphs: Iterable[Graph], planner: Planner, evaluator: Evaluator) -> tuple[dict[Graph, Tensor], float]:
+    """The losses, and the rounding of the coarsest type that anything was computed with."""
+    graphs = list(graphs)
+    roundings = [0.0]
+
+    def observe(step: Expression, values: Mapping[Expression, Any]) -> None:
+        if isinstance(values[step], Tensor) and values[step].is_floating_point():
+            roundings.append(torch.finfo(values[step].dtype).eps)
+
+    roots = [planner.plain(graph, References()) for graph in graphs]
+    draws = range(min(CHECKED, len(evaluator.sample)))  # one at a time: where one does not fit, nothing does
+    by_draw = [evaluator.values(roots, slice(draw, draw + 1), observe) for draw in draws]
+    values = [torch.stack([torch.as_tensor(value) for value in found]) for found in zip(*by_draw, strict=True)]
+    return {g: value.double() for g, value in zip(graphs, values, strict=True)}, max(roundings)
+
+
+def _refuse_training_mode(graphs: Iterable[Graph]) -> None:
+    for graph in graphs:
+        for name, node in graph.items():
+            module = getattr(node.fn, "__self__", node.fn)  # a module, or a method of one
+            if isinstance(module, torch.nn.Module) and module.training:
+                raise GraphError(f"{name!r} is a module in training mode; call .eval() on it first")

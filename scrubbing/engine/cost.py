@@ -1,0 +1,219 @@
+"""What a run will take, counted before it is made: streams, calls, floating-point operations, bytes."""
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from fractions import Fraction
+from functools import partial
+from textwrap import wrap
+from typing import Any
+
+import numpy as np
+import torch
+from pydantic import BaseModel, ConfigDict
+from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
+
+from scrubbing.engine.evaluate import Evaluator
+from scrubbing.engine.expressions import ByPosition, Call, Expression, Gathered, Item, Leaf, streams_by_step
+from scrubbing.engine.memory import allocations_of, readable
+from scrubbing.engine.row_sharing import Arranged, RowsOfDraws
+from scrubbing.engine.sampling.streams import Drawn, Pool, References, Stream
+
+WIDTH = 80  # characters of a line of print
+AT_ONCE = 4096  # draws whose evaluated positions are counted together
+
+Shape = tuple[int, ...]
+
+
+# Operations that torch's counter leaves out: in place, or on a CPU.
+
+
+def _in_place_product(added: Shape, left: Shape, right: Shape, **_: Any) -> int:
+    return 2 * left[0] * left[1] * right[1]
+
+
+def _attention(q: Shape, k: Shape, v: Shape, *_: Any, **__: Any) -> int:
+    return sdpa_flop_count(q, k, v)
+
+
+ALSO_COUNTED = {
+    torch.ops.aten.addmm_: _in_place_product,
+    torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: _attention,
+}
+
+
+class Kind(BaseModel):
+    """The calls of one kind of function."""
+
+    model_config = ConfigDict(frozen=True)
+
+    name: str
+    calls: int
+    mixed: int
+    flops: int
+
+
+class Cost(BaseModel):
+    """What a run takes: `print` it.
+
+    A call is a function on expressions that no other call has, or a value put together by position or averaged over
+    rows; it is mixed if its inputs see more than one stream of rows, and part of an ordinary forward pass otherwise.
+    Streams whose rows are computed together, each once in a chunk, are one there.
+    `flops` are those of matrix products and attention over the whole run, two for each multiply-add, `once` those of
+    them that do not depend on the number of draws. `peak_bytes` is what a chunk of `chunk` draws holds, with what is
+    kept for all chunks.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    hypotheses: int
+    draws: int
+    streams: int
+    plain: dict[str, int]
+    mixed: int
+    logits_rows: int
+    flops: int
+    once: int
+    chunk: int
+    peak_bytes: int
+    memory: int
+    kinds: tuple[Kind, ...]
+
+    def __str__(self) -> str:
+        plain = ", ".join(f"{_shortened(stream)} {calls}" for stream, calls in self.plain.items() if calls)
+        calls = f"{self.streams} streams of rows; calls on one stream: {plain or 'none'}; on several: {self.mixed}"
+        lines = [
+            f"{self.hypotheses} hypotheses, {self.draws:,} draws of {self.chunk:,} at a time",
+            *wrap(calls, WIDTH, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False),
+            f"{self.logits_rows:,} rows of logits",
+            f"{scaled(self.flops)}FLOP, {scaled(self.once)}FLOP of them once",
+            f"{readable(self.peak_bytes)} at most, of {readable(self.memory)} allowed",
+        ]
+        names = [_shortened(kind.name) for kind in self.kinds]
+        width = max(map(len, names), default=0)
+        table = [
+            f"  {name:<{width}}  {kind.calls:>5} calls  {scaled(kind.flops):>8}FLOP"
+            for name, kind in zip(names, self.kinds, strict=True)
+        ]
+        return "\n".join([*lines, *table])
+
+
+def cost(evaluator: Evaluator, roots: Sequence[Expression], hypotheses: int) -> Cost:
+    """What computing the roots for all draws takes, found on a few of them."""
+    work = evaluator.arranged(list(dict.fromkeys(roots)))
+    seen = streams_by_step(work.roots)
+    order = list(seen)
+    calls = [step for step in order if not isinstance(step, Leaf | Gathered) and not _is_item(step)]
+    draws = len(evaluator.sample)
+    counts = _evaluated_positions(evaluator, order)
+    rows_of_logits = sum(_losses(step) * int(count.sum()) for step, count in counts.items())
+    probed = int(np.argmax(sum(counts.values(), np.zeros(draws))))  # a draw with positions to count
+    first, second = (_flops(evaluator, work, probed) for _ in range(2))  # the second time, constants are there
+    once = {step: first[step] - second[step] for step in order}
+    chunk = min(draws, evaluator.chunk_size(work))
+    times: dict[Expression, Fraction] = {
+        step: Fraction(int(c.sum()), int(c[probed])) for step, c in counts.items() if c[probed]
+    }
+    for pool in {stream for streams in seen.values() for stream in streams if isinstance(stream, Pool)}:
+        rows = sum(_rows_of(evaluator, pool, work.order[start : start + chunk]) for start in range(0, draws, chunk))
+        times |= {step: Fraction(rows, _rows_of(evaluator, pool, [probed])) for step in order if seen[step] == {pool}}
+    flops = {step: once[step] + int(second[step] * times.get(step, draws)) for step in order}
+    peak = allocations_of(partial(evaluator.values, work.roots, work.order[:chunk])).peak + evaluator.held_bytes
+    single = [next(iter(seen[step])) for step in calls if len(seen[step]) == 1]
+    return Cost(
+        hypotheses=hypotheses,
+        draws=draws,
+        plain=Counter(map(_label, single)),
+        mixed=sum(len(seen[step]) > 1 for step in calls),
+        streams=len({member for streams in seen.values() for stream in streams for member in _members(stream)}),
+        logits_rows=rows_of_logits,
+        flops=sum(flops.values()),
+        once=sum(once.values()),
+        chunk=chunk,
+        peak_bytes=peak,
+        memory=evaluator.memory,
+        kinds=_kinds(calls, seen, flops),
+    )
+
+
+def _evaluated_positions(evaluator: Evaluator, order: Sequence[Expression]) -> dict[Call, np.ndarray]:
+    """For each step whose work goes by evaluated positions: how many every draw has."""
+    steps = [step for step in order if isinstance(step, Call) and isinstance(step.fn, ByPosition)]
+    counts: list[list[np.ndarray]] = [[] for _ in steps]
+    for start in range(0, len(evaluator.sample), AT_ONCE):
+        indices = evaluator.values([step.arguments[0] for step in steps], slice(start, start + AT_ONCE))
+        for count, index in zip(counts, indices, strict=True):
+            count.append((index >= 0).sum(dim=1).cpu().numpy())
+    return {step: np.concatenate(count) for step, count in zip(steps, counts, strict=True)}
+
+
+def _losses(step: Call) -> int:
+    return step.fn.losses if isinstance(step.fn, ByPosition) else 0
+
+
+def _flops(evaluator: Evaluator, work: Arranged, draw: int) -> dict[Expression, int]:
+    """The operations of each step for one draw."""
+    with counting_flops() as so_far:
+        marks: dict[Expression, int] = {}
+        evaluator.values(work.roots, np.array([draw]), lambda step, values: marks.update({step: so_far()}))
+    return {step: mark - before for (step, mark), before in zip(marks.items(), [0, *marks.values()], strict=False)}
+
+
+def _rows_of(evaluator: Evaluator, pool: Pool, draws: Sequence[int] | np.ndarray) -> int:
+    """How many distinct rows a pool has for some draws."""
+    return len(RowsOfDraws(evaluator.sample, np.asarray(draws))(pool))
+
+
+@contextmanager
+def counting_flops() -> Iterator[Callable[[], int]]:
+    """Gives a function that says how many operations there have been so far."""
+    with FlopCounterMode(display=False, custom_mapping=ALSO_COUNTED) as counter:
+        yield counter.get_total_flops
+
+
+def _kinds(
+    calls: Sequence[Expression], seen: Mapping[Expression, frozenset[Stream | Pool]], flops: Mapping[Expression, int]
+) -> tuple[Kind, ...]:
+    kinds: dict[str, list[Expression]] = {}
+    for step in calls:
+        kinds.setdefault(_name(step.fn if isinstance(step, Call) else step), []).append(step)
+    found = [
+        Kind(name=n, calls=len(of), mixed=sum(len(seen[c]) > 1 for c in of), flops=sum(flops[c] for c in of))
+        for n, of in kinds.items()
+    ]
+    return tuple(sorted(found, key=lambda kind: -kind.flops))
+
+
+def _is_item(step: Expression) -> bool:
+    return isinstance(step, Call) and isinstance(step.fn, Item)
+
+
+def _name(fn: Any) -> str:
+    return getattr(fn, "__name__", type(fn).__name__)
+
+
+def _members(stream: Stream | Pool) -> tuple[Stream, ...]:
+    return stream.streams if isinstance(stream, Pool) else (stream,)
+
+
+def _label(stream: Stream | Pool) -> str:
+    match stream:
+        case Pool(streams):
+            return " and ".join(map(_label, streams)) + ", each row once"
+        case References():
+            return "the references"
+        case Drawn(key):
+            return "/".join(key)
+        case _:
+            return "given rows"
+
+
+def _shortened(name: str, width: int = 50) -> str:
+    """A name without its beginning where it is too long for a line: the end tells nodes apart."""
+    return name if len(name) <= width else f"...{name[3 - width :]}"
+
+
+def scaled(number: int) -> str:
+    """A number with a unit: 12.3 G."""
+    power = min(5, max(0, len(str(number)) - 1) // 3)
+    return f"{number / 1000**power:.3g} {'kMGTP'[power - 1] if power else ''}"

@@ -1,0 +1,227 @@
+"""Expressions: what is to be computed, on which rows. Equal expressions are one object, so that nothing is done twice.
+
+An expression is a column on a stream of rows, or a function of other expressions.
+"""
+
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import reduce
+from operator import getitem
+from typing import Any, NamedTuple, Protocol, runtime_checkable
+
+from scrubbing.engine.sampling.agreement import Classes
+from scrubbing.engine.sampling.streams import Pool, Stream
+from scrubbing.graph import Graph
+
+
+@dataclass(frozen=True, eq=False)
+class Leaf:
+    """A column of the data, on the rows of a stream."""
+
+    column: str
+    stream: Stream | Pool
+
+    @property
+    def arguments(self) -> "tuple[Expression, ...]":
+        return ()
+
+
+@dataclass(frozen=True, eq=False)
+class Call:
+    """A node's function, applied."""
+
+    fn: Callable[..., Any]
+    arguments: "tuple[Expression, ...]"
+    number: int = 0  # by time of making: an order that is the same in every run
+
+
+@dataclass(frozen=True, eq=False)
+class Assembled:
+    """A value put together along its position axis, each position from the datum that its stream has there."""
+
+    value: "Expression"
+    axis: int
+    positions: int
+
+    @property
+    def arguments(self) -> "tuple[Expression, ...]":
+        return ()  # its value is computed by position, in a run of its own
+
+
+@dataclass(frozen=True, eq=False)
+class Averaged:
+    """The mean of a value over the rows that agree with the stream's in `classes` (all rows: one class)."""
+
+    value: "Expression"
+    classes: Classes
+    stream: Stream
+
+    @property
+    def arguments(self) -> "tuple[Expression, ...]":
+        return ()  # its value is computed on the dataset, in a run of its own
+
+
+@dataclass(frozen=True, eq=False)
+class Gathered:
+    """A value of a pool of streams, at the rows of one of them, or of a smaller pool."""
+
+    value: "Expression"
+    pool: Pool
+    stream: Stream | Pool
+
+    @property
+    def arguments(self) -> "tuple[Expression, ...]":
+        return (self.value,)
+
+
+Expression = Leaf | Call | Assembled | Averaged | Gathered
+
+# Makes an expression of a function and expressions: how a function says what it computes in terms of others.
+Caller = Callable[[Callable[..., Any], tuple[Expression, ...]], Expression]
+
+
+class Compared(NamedTuple):
+    """The readings of a loss beside the network's: the loss itself, divergence from the network's output, agreement."""
+
+    loss: Expression
+    kl: Expression
+    agreement: Expression
+
+
+@runtime_checkable
+class Comparable(Protocol):
+    """A loss that can be computed with others like it in one go, and compared with the network's."""
+
+    def beside(
+        self, network: Call, others: Sequence[Expression], rows: int, call: Caller
+    ) -> dict[Expression, Compared]:
+        """Readings of the network and of those others that are losses like its own, for so many rows."""
+        ...
+
+
+@runtime_checkable
+class ByPosition(Protocol):
+    """A function whose work grows with the evaluated positions: those of its first argument that are not negative."""
+
+    @property
+    def losses(self) -> int:
+        """How many rows of logits it makes for each position."""
+        ...
+
+
+@runtime_checkable
+class Fitted(Protocol):
+    """A function of a column that depends on the column as a whole."""
+
+    def fitted(self, column: Any) -> Callable[[Any], Any]:
+        """The function, for any of the column's rows."""
+        ...
+
+
+@dataclass(frozen=True)
+class Item:
+    """A part of a value that holds several, which may hold several themselves."""
+
+    path: tuple[int, ...]
+
+    def __call__(self, value: Any) -> Any:
+        return reduce(getitem, self.path, value)
+
+
+class Expressions:
+    """All expressions of a run; asked for the same value twice, it gives the same object twice."""
+
+    def __init__(self) -> None:
+        self._known: dict[Any, Expression] = {}
+        self._forwards: dict[Any, Expression] = {}
+
+    def plain(self, graph: Graph, stream: Stream) -> Expression:
+        """The graph's output by an ordinary forward pass on one stream."""
+        return self.forward(graph, graph.output, dict.fromkeys(graph.columns, stream))
+
+    def forward(self, graph: Graph, name: str, streams: Mapping[str, Stream]) -> Expression:
+        """A node's value where each column comes from the stream given for it."""
+        if name not in graph:
+            return self.leaf(name, streams[name])
+
+        wanted = _forward_key(graph, name, streams)
+        waiting = [] if wanted in self._forwards else [(name, wanted)]  # a stack: networks may be deep
+        while waiting:
+            step, key = waiting[-1]
+            inputs = {i: _forward_key(graph, i, streams) for i in graph[step].inputs if i in graph}
+            unknown = [(i, needed) for i, needed in inputs.items() if needed not in self._forwards]
+            waiting += reversed(unknown)
+            if not unknown:
+                known = {i: self._forwards[needed] for i, needed in inputs.items()}
+                arguments = tuple(known[i] if i in known else self.leaf(i, streams[i]) for i in graph[step].inputs)
+                self._forwards[key] = self.call(graph[step].fn, arguments)
+                waiting.pop()
+        return self._forwards[wanted]
+
+    def compared(self, network: Expression, others: Sequence[Expression], rows: int) -> dict[Expression, Compared]:
+        """How losses compare with the network's, where they say how; there will be so many `rows` of them."""
+        if isinstance(network, Call) and isinstance(network.fn, Comparable):
+            return network.fn.beside(network, others, rows, self.call)
+        return {}
+
+    def leaf(self, column: str, stream: Stream) -> Expression:
+        """A column on a stream."""
+        return self._known.setdefault((column, stream), Leaf(column, stream))
+
+    def call(self, fn: Callable[..., Any], arguments: tuple[Expression, ...]) -> Expression:
+        """A function of expressions.
+
+        A function may have a method `lower(arguments, call)` that says the same in calls that are cheaper or that
+        others share, or returns None.
+        """
+        key = (fn, *map(id, arguments))
+        if key not in self._known:
+            lower = getattr(fn, "lower", None)
+            self._known[key] = (lower and lower(arguments, self.call)) or Call(fn, arguments, len(self._known))
+        return self._known[key]
+
+    def assembled(self, value: Expression, axis: int, positions: int) -> Expression:
+        """An expression whose positions come from streams of their own."""
+        return self._known.setdefault((id(value), axis), Assembled(value, axis, positions))
+
+    def averaged(self, value: Expression, classes: Classes, stream: Stream) -> Expression:
+        """The mean of a value over an agreement class."""
+        return self._known.setdefault((id(value), classes, stream), Averaged(value, classes, stream))
+
+
+def _forward_key(graph: Graph, name: str, streams: Mapping[str, Stream]) -> Hashable:
+    """What a node's value depends on."""
+    return graph, name, frozenset((c, streams[c]) for c in graph.upstream_columns[name])
+
+
+def evaluation_order(roots: Iterable[Expression]) -> list[Expression]:
+    """Every expression that the roots need, each after its arguments."""
+    order: dict[Expression, None] = {}
+    stack = [(root, False) for root in reversed(list(roots))]
+    while stack:
+        step, ready = stack.pop()
+        if ready:
+            order[step] = None
+        elif step not in order:
+            stack.append((step, True))
+            stack.extend((argument, False) for argument in reversed(step.arguments))
+    return list(order)
+
+
+def streams_by_step(roots: Iterable[Expression]) -> dict[Expression, frozenset[Stream | Pool]]:
+    """The streams of rows that each value is computed from, those of its single positions included."""
+    found: dict[Expression, frozenset[Stream | Pool]] = {}
+    for step in evaluation_order(roots):
+        match step:
+            case Leaf() | Averaged() | Gathered():
+                found[step] = frozenset([step.stream])
+            case Assembled():
+                found[step] = streams_of(step.value)
+            case Call():
+                found[step] = frozenset().union(*(found[argument] for argument in step.arguments))
+    return found
+
+
+def streams_of(value: Expression) -> frozenset[Stream | Pool]:
+    """The streams of rows that a value is computed from."""
+    return streams_by_step([value])[value]

@@ -1,0 +1,159 @@
+"""What hypotheses come to: the losses of their references, sampled, drawn until they are sure, or exact."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from scrubbing.engine.evaluate import Advance, Evaluator
+from scrubbing.engine.expressions import Compared, Expression
+from scrubbing.engine.plan import Planner, Scrubbed
+from scrubbing.engine.sampling.streams import References, Sample
+from scrubbing.engine.sequential import Journals, Ratio, losses_until, no_journal
+from scrubbing.graph.hypothesis import Hypothesis
+from scrubbing.score import Estimate, Stopping, by_draw, sampled_estimate
+
+PerReference = Float[np.ndarray, " reference"]
+
+
+@dataclass(frozen=True)
+class Job:
+    """One hypothesis and its baseline, as they are and as expressions."""
+
+    hypothesis: Hypothesis
+    baseline: Hypothesis
+    original: Expression
+    unexplained: Scrubbed
+    scrubbed: Scrubbed
+
+    @classmethod
+    def of(cls, planner: Planner, hypothesis: Hypothesis, baseline: Hypothesis) -> "Job":
+        """The job of scoring a hypothesis."""
+        original = planner.plain(hypothesis.G.origin, References())
+        return cls(hypothesis, baseline, original, planner.scrubbed(baseline), planner.scrubbed(hypothesis))
+
+    @property
+    def roots(self) -> tuple[Expression, Expression, Expression]:
+        """The losses of the network, of the baseline and of the hypothesis."""
+        return self.original, self.unexplained.output, self.scrubbed.output
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a job came to: the losses of its references, by the network, by the baseline and scrubbed.
+
+    `kl` and `baseline_kl` are divergences from the network's output, `agreement` how often the most probable output is
+    the network's; None where the network's output is not known.
+    """
+
+    original: PerReference
+    baseline: Estimate
+    scrubbed: Estimate
+    precision: float
+    kl: PerReference | None = None
+    baseline_kl: PerReference | None = None
+    agreement: PerReference | None = None
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """What has to be computed for some jobs: their losses, and readings beside the network's where there are any."""
+
+    jobs: Sequence[Job]
+    compared: Mapping[Expression, Mapping[Expression, Compared]]  # by the network's loss
+
+    @classmethod
+    def of(cls, jobs: Sequence[Job], planner: Planner, rows: int) -> "Outputs":
+        """The outputs of jobs that will be computed for so many rows."""
+        together: dict[Expression, dict[Expression, None]] = {}
+        for job in jobs:
+            together.setdefault(job.original, {}).update(dict.fromkeys(job.roots))
+        compare = planner.expressions.compared
+        return cls(jobs, {network: compare(network, list(roots), rows) for network, roots in together.items()})
+
+    @cached_property
+    def roots(self) -> list[Expression]:
+        """Every expression that is needed, once."""
+        needed: dict[Expression, None] = {}
+        for job in self.jobs:
+            for root in job.roots:
+                needed.update(dict.fromkeys(self._compared(job, root) or (root,)))
+        return list(needed)
+
+    def outcomes(self, values: Sequence[Tensor], draws: int) -> Iterator[Outcome]:
+        """What the values of the roots come to."""
+        found = dict(zip(self.roots, values, strict=True))
+        for job in self.jobs:
+            read = [self._compared(job, root) or (root,) for root in job.roots]
+            losses = [found[readings[0]] for readings in read]
+            original, baseline, scrubbed = (by_draw(loss, draws) for loss in losses)
+            first = original[:, 0]
+            _, (baseline_kl, _), (kl, agreement) = (
+                [by_draw(found[reading], draws).mean(axis=1) for reading in readings[1:]] or (None, None)
+                for readings in read
+            )
+            yield Outcome(
+                original=first,
+                baseline=sampled_estimate(baseline, first),
+                scrubbed=sampled_estimate(scrubbed, first),
+                precision=torch.finfo(losses[0].dtype).eps,
+                kl=kl,
+                baseline_kl=baseline_kl,
+                agreement=agreement,
+            )
+
+    def _compared(self, job: Job, root: Expression) -> Compared | None:
+        return self.compared[job.original].get(root)
+
+
+def sampled_outcomes(
+    outputs: Outputs, evaluator: Evaluator, advance: Advance, journals: Journals = no_journal
+) -> list[Outcome]:
+    """Losses by sampled donors, of all jobs in one pass over the references."""
+    values = evaluator.losses(outputs.roots, advance, journals(len(evaluator.sample)))
+    return list(outputs.outcomes(values, evaluator.sample.draws))
+
+
+def outcomes_until(
+    rule: Stopping, outputs: Outputs, evaluator: Evaluator, advance: Advance, journals: Journals = no_journal
+) -> tuple[list[Outcome], Sample, Stopping]:
+    """Losses by sampled donors, of all jobs, on references drawn until their intervals are narrow enough."""
+    draws = evaluator.sample.draws
+
+    def ratios(values: list[Tensor]) -> Iterator[Ratio]:
+        for outcome in outputs.outcomes(values, draws):
+            baseline = outcome.baseline.loss
+            yield baseline - outcome.scrubbed.loss, baseline - outcome.original
+
+    values, sample, stopped = losses_until(rule, outputs.roots, evaluator, ratios, advance, journals)
+    return list(outputs.outcomes(values, draws)), sample, stopped
+
+
+def exact_outcomes(
+    jobs: Sequence[Job], planner: Planner, evaluator: Evaluator, advance: Advance, *, average: Callable[..., Estimate]
+) -> list[Outcome]:
+    """Expected losses over all draws of donors, or over the last ones; what is equal is worked out once."""
+    one_draw = Evaluator(evaluator.columns, replace(evaluator.sample, draws=1))
+    known: dict[Expression, Estimate] = {}
+
+    def estimate(h: Hypothesis, planned: Scrubbed, original: PerReference) -> Estimate:
+        if planned.output not in known:
+            found = average(h, evaluator.columns, evaluator.sample, planner.policy, planned.streams, original)
+            known[planned.output] = found
+        return known[planned.output]
+
+    networks = list(dict.fromkeys(job.original for job in jobs))
+    losses = dict(zip(networks, one_draw.losses(networks), strict=True))
+    outcomes: list[Outcome] = []
+    for job in jobs:
+        loss = losses[job.original]
+        original = loss.double().numpy()
+        baseline = estimate(job.baseline, job.unexplained, original)
+        scrubbed = estimate(job.hypothesis, job.scrubbed, original)
+        outcomes.append(Outcome(original, baseline, scrubbed, torch.finfo(loss.dtype).eps))
+        advance(len(outcomes))
+    return outcomes

@@ -1,0 +1,1 @@
+"""The calls that a user makes: `scrub`, and the questions that many runs of it answer."""

@@ -1,0 +1,141 @@
+"""What one hypothesis claims and another does not, in words."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any, Protocol, runtime_checkable
+
+from scrubbing.graph.fingerprint import digest, source
+from scrubbing.graph.graph import Graph, Node
+
+
+@runtime_checkable
+class Claims(Protocol):
+    """What a hypothesis says (a `Hypothesis` does; this module stands below it)."""
+
+    @property
+    def G(self) -> Graph: ...
+    @property
+    def I(self) -> Graph: ...  # noqa: E743
+    @property
+    def columns(self) -> tuple[str, ...]: ...
+    @property
+    def scramble(self) -> tuple[str, ...]: ...
+    def image(self, name: str) -> str: ...
+
+
+@dataclass(frozen=True, eq=False)
+class Claim:
+    """One node of I, and the node of G that runs it. Equal if it says the same, wherever its function is written."""
+
+    node: Node
+    image: str
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Claim) and self.image == other.image and same_node(self.node, other.node)
+
+    def __hash__(self) -> int:
+        return hash((self.image, self.node.inputs))
+
+    @property
+    def feature(self) -> str:
+        """The claim's function in one line; "" for `reads(...)`, which claims none."""
+        if self.node.is_reads:
+            return ""
+        lines = (source(self.node.fn) or "").splitlines() or [""]
+        return lines[0] if len(lines) == 1 and len(lines[0]) <= 80 else "a function of its own"
+
+    def __str__(self) -> str:
+        read = f"reads {', '.join(self.node.inputs) or 'nothing'}"
+        return f"{read}, feature {self.feature}" if self.feature else read
+
+
+@dataclass(frozen=True)
+class Diff:
+    """The claims of a new hypothesis against those of an old one; false if both say the same.
+
+    `changed` holds (old, new). `declared` says what has changed in `columns` and `scramble`; `network` names the nodes
+    that one G has and the other has not, or not so.
+    """
+
+    added: Mapping[str, Claim] = field(default_factory=dict)
+    removed: Mapping[str, Claim] = field(default_factory=dict)
+    changed: Mapping[str, tuple[Claim, Claim]] = field(default_factory=dict)
+    declared: tuple[str, ...] = ()
+    network: tuple[str, ...] = ()
+
+    def __bool__(self) -> bool:
+        return any((self.added, self.removed, self.changed, self.declared, self.network))
+
+    def __str__(self) -> str:
+        return "\n".join(self._lines()) or "no difference"
+
+    def _lines(self) -> Iterator[str]:
+        yield from (f"+ {name} {claim}" for name, claim in self.added.items())
+        yield from (f"- {name} {claim}" for name, claim in self.removed.items())
+        for name, (old, new) in self.changed.items():
+            yield from (f"~ {name}: {change}" for change in _changes(old, new))
+        yield from (f"~ {line}" for line in self.declared)
+        if self.network:
+            yield f"  the networks differ in {', '.join(self.network)}"
+
+
+def diff(old: Claims, new: Claims) -> Diff:
+    """The claims that `new` adds to, removes from and changes of `old`.
+
+    Functions are the same if they are equal, or have the same source and use the same values.
+
+    >>> from scrubbing import Graph, Hypothesis, reads
+    >>> G = Graph(a=lambda x: x + 1, loss=lambda a, y: a - y)
+    >>> nothing, all_ = Graph(loss=reads("y")), Graph(a=reads("x"), loss=reads("a", "y"))
+    >>> print(diff(Hypothesis(G, nothing), Hypothesis(G, all_)))
+    + a reads x
+    ~ loss: reads a, y (was y)
+    """
+    before = {name: Claim(node, old.image(name)) for name, node in old.I.items()}
+    after = {name: Claim(node, new.image(name)) for name, node in new.I.items()}
+    return Diff(
+        added={name: claim for name, claim in after.items() if name not in before},
+        removed={name: claim for name, claim in before.items() if name not in after},
+        changed={n: (before[n], after[n]) for n in before if n in after and before[n] != after[n]},
+        declared=tuple(_declared(old, new)),
+        network=_different_nodes(old.G, new.G),
+    )
+
+
+def same_node(a: Node, b: Node) -> bool:
+    """Whether two nodes read the same, compute the same and claim it in the same way."""
+    return _options(a) == _options(b) and a.inputs == b.inputs and (a.fn == b.fn or digest(a.fn) == digest(b.fn))
+
+
+def _options(node: Node) -> dict[str, Any]:
+    return {f.name: getattr(node, f.name) for f in fields(node) if f.name not in ("fn", "inputs")}
+
+
+def _changes(old: Claim, new: Claim) -> Iterator[str]:
+    if old.image != new.image:
+        yield f"runs on {new.image} (was {old.image})"
+    if old.node.inputs != new.node.inputs:
+        yield f"reads {', '.join(new.node.inputs) or 'nothing'} (was {', '.join(old.node.inputs) or 'nothing'})"
+    if digest(old.node.fn) != digest(new.node.fn):
+        if old.feature == new.feature:
+            yield f"feature uses other values: {new.feature}"
+        else:
+            yield f"feature {new.feature or 'none'} (was {old.feature or 'none'})"
+    options = _options(old.node)
+    for name, value in _options(new.node).items():
+        if value != options[name]:
+            yield f"{name} {value} (was {options[name]})"
+
+
+def _declared(old: Claims, new: Claims) -> Iterator[str]:
+    for what in ("columns", "scramble"):
+        before, after = set(getattr(old, what)), set(getattr(new, what))
+        if before != after:
+            yield f"{what}: {', '.join(sorted(after)) or 'none'} (was {', '.join(sorted(before)) or 'none'})"
+
+
+def _different_nodes(old: Graph, new: Graph) -> tuple[str, ...]:
+    if old is new:
+        return ()
+    names = dict.fromkeys((*old, *new))
+    return tuple(n for n in names if n not in old or n not in new or not same_node(old[n], new[n]))

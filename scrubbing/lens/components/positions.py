@@ -1,0 +1,100 @@
+"""Positions needed: what is read only where the loss is evaluated is computed only there."""
+
+from dataclasses import dataclass, replace
+from typing import Protocol, runtime_checkable
+
+import torch
+from jaxtyping import Bool, Float, Int, Real
+from torch import Tensor
+
+from scrubbing.engine.expressions import Call, Caller, Expression
+from scrubbing.lens.components.base import Component
+
+Index = Int[Tensor, "batch evaluated"]
+Weights = Real[Tensor, "batch position"] | Bool[Tensor, "batch position"]
+
+AT_ONCE = 4096  # rows of a column that may be larger than memory
+
+
+@dataclass(frozen=True, eq=False)
+class EvaluatedPositions(Component):
+    """The positions of each row whose weight is not zero, in order, and -1 to fill up to the `longest` row's number.
+
+    Where most positions are evaluated they all stand in place, so that nothing has to be moved. The longest row is one
+    of the dataset's, not of a chunk's; without it, of those given.
+    """
+
+    longest: int | None = None
+
+    def fitted(self, column: Weights) -> "EvaluatedPositions":
+        """The same for rows of a column."""
+        return replace(self, longest=max(_longest(rows) for rows in column.split(AT_ONCE)))
+
+    def __call__(self, weights: Weights) -> Index:
+        evaluated = weights != 0
+        positions = torch.arange(weights.shape[1], device=weights.device)
+        longest = _longest(weights) if self.longest is None else self.longest
+        if 2 * longest > len(positions):
+            return positions.where(evaluated, -1)
+        first = evaluated.to(torch.int8).argsort(dim=1, descending=True, stable=True)[:, :longest]
+        return first.where(evaluated.gather(1, first), -1)
+
+
+def _longest(weights: Weights) -> int:
+    return max(1, int((weights != 0).sum(1).max()))
+
+
+@dataclass(frozen=True, eq=False)
+class Take(Component):
+    """A value at the positions needed: `[batch, position, ...]` becomes `[batch, evaluated, ...]`.
+
+    `mask` is for queries there (see `At`), where the value's own function may compute it at these positions alone.
+    """
+
+    mask: Expression | None = None
+
+    def lower(self, arguments: tuple[Expression, ...], call: Caller) -> Expression | None:
+        """As the value's own function knows, if it does."""
+        value, index = arguments
+        if self.mask is not None and isinstance(value, Call) and isinstance(value.fn, Restrictable):
+            return value.fn.restricted(value.arguments, At(index, self.mask), call)
+        return None
+
+    def __call__(self, value: Tensor, at: Index) -> Tensor:
+        if at.shape[1] == value.shape[1]:
+            return value  # all in place
+        row = torch.arange(len(value), device=value.device)[:, None]
+        return value[row, at.clamp(min=0)]
+
+
+@dataclass(frozen=True, eq=False)
+class CausalMask(Component):
+    """What to add to the scores of queries at the positions needed: 0 for keys up to theirs, minus infinity after."""
+
+    def __call__(self, at: Index, weights: Weights) -> Float[Tensor, "batch 1 evaluated position"]:
+        keys = torch.arange(weights.shape[1], device=at.device)
+        future = keys > at.clamp(min=0)[:, None, :, None]
+        dtype = torch.promote_types(weights.dtype, torch.float32)  # weights may be whole numbers, or True and False
+        return torch.zeros(future.shape, dtype=dtype, device=at.device).masked_fill_(future, -torch.inf)
+
+
+@dataclass(frozen=True)
+class At:
+    """The positions needed, and the mask for queries there, as expressions."""
+
+    index: Expression
+    mask: Expression
+
+
+@runtime_checkable
+class Restrictable(Protocol):
+    """A function that knows a cheaper way to its value at some positions than all of it."""
+
+    def restricted(self, arguments: tuple[Expression, ...], at: At, call: Caller) -> Expression:
+        """Its value at the positions needed."""
+        ...
+
+
+def restricted(value: Expression, at: At, call: Caller) -> Expression:
+    """A value at the positions needed, computed nowhere else where that can be."""
+    return call(Take(at.mask), (value, at.index))  # a call, so that it is known when asked for again

@@ -1,0 +1,131 @@
+"""An order with ties, and the paired differences that it rests on."""
+
+import io
+from typing import TYPE_CHECKING, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+from rich.console import Console, RenderableType
+
+from scrubbing.errors import DataError, nearest
+from scrubbing.score.comparison.table import comparison_table
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Correction = Literal["holm", "benjamini-hochberg", "max-t"]
+
+
+class Difference(BaseModel):
+    """By how much more the first hypothesis recovers than the second.
+
+    `difference` and `interval` are fractions of what there is to recover, or losses where `Comparison.unit` says so;
+    the 95% interval is for this pair alone. `p` is of the paired t test that there is no difference, `corrected` after
+    the correction for the number of tests.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    first: str
+    second: str
+    difference: float
+    interval: tuple[float, float] | None
+    p: float
+    corrected: float
+
+    @property
+    def reversed(self) -> "Difference":
+        """The same, seen from the second."""
+        interval = None if self.interval is None else (0.0 - self.interval[1], 0.0 - self.interval[0])
+        changed = {"first": self.second, "second": self.first, "difference": 0.0 - self.difference}
+        return self.model_copy(update={**changed, "interval": interval})
+
+
+class Standing(BaseModel):
+    """A hypothesis among those that it is compared with, the best first.
+
+    `rank` is the best and the worst rank that the tests leave it: one more than the number of hypotheses shown to be
+    better, and the number less those shown to be worse. Hypotheses share a letter of `ties` if and only if they are not
+    told apart. `tier` begins anew (1, 2, ...) where all hypotheses above are shown to be better than all below. None
+    where not all pairs were tested.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    name: str
+    recovered: float | None
+    interval: tuple[float, float] | None
+    scrubbed: float
+    rank: tuple[int, int] | None = None
+    ties: str | None = None
+    tier: int | None = None
+
+
+class Comparison(BaseModel):
+    """Several hypotheses on common references: an order with ties, and the paired differences that it rests on."""
+
+    model_config = ConfigDict(frozen=True)
+
+    standings: tuple[Standing, ...]
+    differences: tuple[Difference, ...] = Field(repr=False)
+    against: str | None
+    unit: Literal["fraction recovered", "loss"]
+    correction: Correction
+    tests: int
+    tried: int
+    level: float
+    references: int
+    seed: int
+    estimand: str
+    remarks: tuple[str, ...] = ()
+
+    def __getitem__(self, pair: tuple[str, str]) -> Difference:
+        """By how much more the first recovers than the second: `comparison["refined 1", "naive"]`."""
+        first, second = pair
+        for found in self.differences:
+            if (found.first, found.second) == (first, second):
+                return found
+            if (found.first, found.second) == (second, first):
+                return found.reversed
+        names = [standing.name for standing in self.standings]
+        for name in pair:
+            if name not in names:
+                raise DataError(f"no hypothesis {name!r} was compared{nearest(name, names)}")
+        raise DataError(f"{first!r} and {second!r} were not compared; leave out against= to compare all pairs")
+
+    @property
+    def order(self) -> tuple[tuple[str, ...], ...]:
+        """The hypotheses by tier, the best first: each is shown to recover more than each of the tiers after its own.
+
+        Being told apart is not transitive, so that within a tier there may be pairs that are; `ties` has those.
+        """
+        named: dict[int | None, tuple[str, ...]] = {}
+        for standing in self.standings:
+            named[standing.tier] = (*named.get(standing.tier, ()), standing.name)
+        return tuple(named.values())
+
+    @property
+    def table(self) -> "pd.DataFrame":
+        """One row per hypothesis, the best first."""
+        import pandas as pd  # takes a second that most runs need not pay
+
+        return pd.DataFrame([standing.model_dump() for standing in self.standings])
+
+    @property
+    def pairs(self) -> "pd.DataFrame":
+        """One row per pair that was tested."""
+        import pandas as pd
+
+        columns = list(Difference.model_fields)
+        return pd.DataFrame([difference.model_dump() for difference in self.differences], columns=columns)
+
+    def __rich__(self) -> RenderableType:
+        return comparison_table(self)
+
+    def __str__(self) -> str:
+        console = Console(width=80, file=io.StringIO(), force_terminal=False, color_system=None)
+        with console.capture() as capture:
+            console.print(comparison_table(self))
+        return capture.get().rstrip()
+
+    def _repr_html_(self) -> str:
+        return self.table.to_html(index=False)

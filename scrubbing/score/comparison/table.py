@@ -1,0 +1,82 @@
+"""A comparison as a table for people."""
+
+from typing import TYPE_CHECKING
+
+from rich import box
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+if TYPE_CHECKING:
+    from scrubbing.score.comparison.comparison import Comparison, Difference, Standing
+
+CORRECTIONS = {
+    "holm": "Holm's correction (chance of any false finding: {level:.0%})",
+    "benjamini-hochberg": "Benjamini-Hochberg correction (share of false findings: {level:.0%})",
+    "max-t": "max-t correction (chance of any false finding: {level:.0%})",
+}
+
+
+def comparison_table(comparison: "Comparison") -> RenderableType:
+    """One row per hypothesis, the best first, with a line where all above are shown to be better than all below."""
+    all_pairs = comparison.against is None
+    yardstick = comparison.against or comparison.standings[0].name
+    losses = comparison.unit == "loss"
+    table = Table(box=box.HORIZONTALS, padding=(0, 1, 0, 0), header_style="bold")
+    if all_pairs:
+        table.add_column("rank", justify="right")
+    table.add_column("hypothesis", overflow="fold")
+    table.add_column("loss" if losses else "recovered", justify="right")
+    table.add_column("behind the best" if all_pairs else _plain(f"beyond {yardstick}"), justify="right")
+    table.add_column("p", justify="right")
+    if all_pairs:
+        table.add_column("ties")
+    for standing, following in zip(comparison.standings, (*comparison.standings[1:], None), strict=True):
+        behind, p = "", ""
+        if standing.name != yardstick:
+            pair = (yardstick, standing.name) if all_pairs else (standing.name, yardstick)
+            behind, p = _difference(comparison[pair], losses), _p(comparison[pair].corrected)
+        cells = [_plain(standing.name), Text(_standing(standing, losses)), Text(behind), Text(p)]
+        if standing.rank is not None:
+            cells = [Text("-".join(map(str, dict.fromkeys(standing.rank)))), *cells, Text(standing.ties or "")]
+        table.add_row(*cells, end_section=following is not None and following.tier != standing.tier)
+    return Group(table, *(_plain(line) for line in _notes(comparison)))
+
+
+def _notes(comparison: "Comparison") -> list[str]:
+    made = f"{comparison.tests:,} paired t test{'s' * (comparison.tests != 1)}"
+    lines = [f"p: {made}, {CORRECTIONS[comparison.correction].format(level=comparison.level)}"]
+    if comparison.tried > len(comparison.standings):
+        lines.append(f"counted: {comparison.tried} hypotheses tried, {len(comparison.standings)} of them shown")
+    if comparison.against is None:
+        lines.append("ties: who shares a letter is not told apart; a line: all above beat all below")
+    what = "losses" if comparison.unit == "loss" else "percent of the loss recovered"
+    lines.append(f"{what}; 95% intervals of paired differences, uncorrected")
+    lines.append(f"{comparison.references:,} references, seed {comparison.seed}; estimates {comparison.estimand}")
+    return lines + list(comparison.remarks)
+
+
+def _standing(standing: "Standing", losses: bool) -> str:
+    if losses or standing.recovered is None:
+        return f"{standing.scrubbed:.4f}"
+    return _with_interval(standing.recovered, None, losses)  # intervals that overlap invite a wrong conclusion
+
+
+def _difference(difference: "Difference", losses: bool) -> str:
+    return _with_interval(difference.difference, difference.interval, losses)
+
+
+def _with_interval(value: float, interval: tuple[float, float] | None, losses: bool) -> str:
+    def shown(number: float) -> str:
+        return f"{round(number, 4) + 0.0:.4f}" if losses else f"{round(100 * number, 1) + 0.0:.1f}"
+
+    return shown(value) + (f" [{shown(interval[0])}, {shown(interval[1])}]" if interval else "")
+
+
+def _p(p: float) -> str:
+    return "<0.001" if p < 0.001 else f"{p:.3f}"
+
+
+def _plain(text: str) -> Text:
+    """Names come from anywhere: nothing in them is markup or moves the cursor."""
+    return Text("".join(c if c.isprintable() else "\ufffd" for c in text))

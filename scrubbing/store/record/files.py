@@ -1,0 +1,120 @@
+"""Records as files."""
+
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field, ValidationError
+
+from scrubbing.errors import DataError
+from scrubbing.graph.data import Data
+from scrubbing.graph.hypothesis import Hypothesis
+from scrubbing.score import Score
+from scrubbing.store.record.changes import data_changes, hypothesis_changes
+from scrubbing.store.record.parts import DataRecord, HypothesisRecord, Part
+
+SCHEMA = "scrubbing.store.record/1"
+
+
+class Record(Part):
+    """A hypothesis, its data's content hash, the settings that it was scored with, and its score, as a file."""
+
+    schema_: Literal["scrubbing.store.record/1"] = Field(default=SCHEMA, alias="schema")
+    hypothesis: HypothesisRecord
+    data: DataRecord
+    settings: dict[str, Any] = Field(default_factory=dict)
+    score: Score | None = None
+
+    def check(self, hypothesis: Hypothesis, data: Data | None = None) -> tuple[str, ...]:
+        """What has changed since the record was made, in sentences; nothing if nothing has.
+
+        A function has changed if its source has, or a value that it uses (a default, a closure, a global, a field).
+        """
+        changes = [*hypothesis_changes(self.hypothesis, HypothesisRecord.of(hypothesis))]
+        return (*changes, *(() if data is None else data_changes(self.data, DataRecord.of(data))))
+
+    def matches(self, hypothesis: Hypothesis, data: Data | None = None) -> bool:
+        """Whether the record is of this hypothesis (and these data): `check` finds nothing."""
+        return not self.check(hypothesis, data)
+
+
+def data_hash(data: Data) -> str:
+    """The content hash of a dataset: names, types, shapes and values of its columns, in whatever order they stand."""
+    return DataRecord.of(data).digest
+
+
+def save_record(
+    path: Path | str,
+    hypothesis: Hypothesis,
+    data: Data,
+    score: Score | None = None,
+    settings: Mapping[str, Any] | None = None,
+) -> Record:
+    """Write a record as JSON, so that a reader sees a whole file or none.
+
+    Raises `DataError` for settings that are not JSON, and where the file cannot be written.
+    """
+    path = Path(path)
+    record = Record(
+        hypothesis=HypothesisRecord.of(hypothesis),
+        data=DataRecord.of(data),
+        settings=_json_settings(settings or {}),
+        score=score,
+    )
+    unfinished = path.with_name(path.name + ".unfinished")
+    try:
+        unfinished.write_text(_text(record), encoding="utf8")
+        unfinished.replace(path)
+    except OSError as error:
+        unfinished.unlink(missing_ok=True)
+        raise DataError(f"{path} cannot be written: {error.strerror}") from None
+    return record
+
+
+def _text(record: Record) -> str:
+    return json.dumps(_finite(record.model_dump(by_alias=True)), indent=2, allow_nan=False) + "\n"
+
+
+def _finite(value: Any) -> Any:
+    """The same with text for numbers that JSON does not have ("inf", "nan"), which pydantic reads as the numbers."""
+    if isinstance(value, dict):
+        return {key: _finite(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(inner) for inner in value]
+    return repr(value) if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def load_record(path: Path | str) -> Record:
+    """Read a record: plain data, of which nothing is run or imported (`restore` makes a hypothesis of it).
+
+    Raises `DataError` for a file that is missing, damaged or of another version.
+    """
+    try:
+        found = json.loads(Path(path).read_text(encoding="utf8"))
+        if not isinstance(found, dict) or "schema" not in found:
+            raise DataError(f"{path} is no record of a hypothesis: it has no schema; save one with save_record")
+        if found["schema"] != SCHEMA:
+            raise DataError(f"{path} has the schema {found['schema']!r}, and this version reads only {SCHEMA!r}")
+        return Record.model_validate(found)
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror}") from None
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(map(str, first["loc"]))
+        raise DataError(f"{path} is damaged: {place}: {first['msg']}") from None
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{path} is damaged: it is not JSON ({error})") from None
+
+
+def _json_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
+    for name, value in settings.items():
+        try:
+            json.dumps(value)
+        except (TypeError, ValueError):
+            kind = type(value).__name__
+            raise DataError(
+                f"settings[{name!r}] is a {kind}, which JSON does not have; give numbers, text or lists (x.tolist())"
+            ) from None
+    return dict(settings)
