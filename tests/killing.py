@@ -114,13 +114,13 @@ def _attempt(
     reading, writing = os.pipe()
 
     def work() -> None:
-        keep = checkpoints.StoredJournal.keep
+        keep = checkpoints.StoredCheckpoints.keep
 
         def saying(self: Any, chunk: Any) -> None:
             keep(self, chunk)
             os.write(writing, f"{chunk.start}\n".encode())
 
-        checkpoints.StoredJournal.keep = saying
+        checkpoints.StoredCheckpoints.keep = saying
         if statement is not None:
             _die_at(statement)
         score(run, file)

@@ -144,7 +144,7 @@ class ReferenceScrub:
         """The value of I's node m on the datum d, as plain Python; coarse, where m says so."""
         if m not in self._features:
             rows = [{c: column[[d]] for c, column in self.data.items()} for d in self.dataset]
-            self._features[m] = coarse([plain(forward(self.h.I, m, row)) for row in rows], self.h.I[m].coarsening)
+            self._features[m] = coarse([plain(forward(self.h.I, m, row)) for row in rows], self.h.I[m].binning)
         return self._features[m][d]
 
 
@@ -155,9 +155,9 @@ def forward(graph: Graph, name: str, datum: Mapping[str, Any]) -> Any:
     return graph[name].fn(*(forward(graph, i, datum) for i in graph[name].inputs))
 
 
-def coarse(values: list[Any], coarsening: Within | Bins | None) -> list[Any]:
+def coarse(values: list[Any], binning: Within | Bins | None) -> list[Any]:
     """For each number of a feature the cell of the grid that it lies in, or how many quantiles it exceeds."""
-    match coarsening:
+    match binning:
         case None:
             return values
         case Within(tolerance):

@@ -28,7 +28,7 @@ class Card:
 
 
 def write_card(path: Path, card: Card) -> None:
-    """Write the card as Markdown."""
+    """OutputProjection the card as Markdown."""
     first = next(iter(card.scores.values()))
     gaps = first.losses["baseline"] - first.losses["original"]
     # The card is Markdown for people to read, so nothing is escaped for HTML.

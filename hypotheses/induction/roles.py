@@ -205,7 +205,7 @@ def _place(location: tuple[int | str, ...]) -> str:
 
 
 def save_roles(roles: Roles, path: Path) -> None:
-    """Write `roles.json`; a reader finds the old file or the new one, never a part."""
+    """OutputProjection `roles.json`; a reader finds the old file or the new one, never a part."""
     unfinished = path.with_suffix(".unfinished")
     unfinished.write_text(json.dumps(roles.model_dump(mode="json", by_alias=True)) + "\n")
     unfinished.replace(path)

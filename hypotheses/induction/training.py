@@ -197,7 +197,7 @@ def advance(run: Run, stream: UInt16[np.ndarray, "tokens"], recipe: Recipe, begi
 
 
 def save_checkpoint(run: Run, path: Path) -> None:
-    """Write the run so that a kill at any moment leaves the old file or the new one."""
+    """OutputProjection the run so that a kill at any moment leaves the old file or the new one."""
     state = {
         "parameters": {name: value.detach() for name, value in run.parameters.items()},
         "optimizers": [optimizer.state_dict() for optimizer in run.optimizers],

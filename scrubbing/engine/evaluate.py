@@ -24,7 +24,7 @@ from scrubbing.engine.expressions import (
 )
 from scrubbing.engine.memory import DEFAULT, allocations_of, held_bytes, is_out_of_memory, readable
 from scrubbing.engine.plan import Feature
-from scrubbing.engine.policy import Maker
+from scrubbing.engine.policy import DonorSampler
 from scrubbing.engine.row_sharing import Arranged, Draws, RowsOfDraws, arranged, gathered
 from scrubbing.engine.sampling.agreement import Classes, Piece, PositionClasses, agreement, agreement_by_position
 from scrubbing.engine.sampling.randomness import keyed_uniforms
@@ -52,7 +52,7 @@ class Chunk:
 
 
 @runtime_checkable
-class Journal(Protocol):
+class Checkpoints(Protocol):
     """Keeps the chunks of a run, so that the run can go on from them after it was killed."""
 
     def find(self, start: int) -> Chunk | None:
@@ -81,23 +81,23 @@ class Evaluator:
         self,
         roots: Sequence[Expression],
         progress: Advance = lambda done: None,
-        journal: Journal | None = None,
+        checkpoints: Checkpoints | None = None,
     ) -> list[Tensor]:
         """Each root's value, one number per draw: `[references * draws]`, on the CPU.
 
-        `progress` is told how many draws are done, chunk by chunk. Chunks that `journal` has are not computed again;
-        it says where they end too, since rounding depends on what is computed together. Where a chunk does not fit into
-        memory after all, it and those after it have half the size.
+        `progress` is told how many draws are done, chunk by chunk. Chunks that `checkpoints` has are not computed
+        again; they say where chunks end too, since rounding depends on what is computed together. Where a chunk
+        does not fit into memory after all, it and those after it have half the size.
         """
         work, key = self.arranged(roots), tuple(roots)
         pieces: list[list[Tensor]] = []
         start = 0
         while start < len(self.sample):
-            chunk = journal.find(start) if journal else None
+            chunk = checkpoints.find(start) if checkpoints else None
             if chunk is None:
                 chunk = self._finished(work, start, self._sizes.get(key) or self.chunk_size(work))
-                if journal:
-                    journal.keep(chunk)
+                if checkpoints:
+                    checkpoints.keep(chunk)
             pieces.append(chunk.losses)
             start, self._sizes[key] = chunk.stop, chunk.next_size
             progress(start)
@@ -170,12 +170,12 @@ class Evaluator:
             )
             try:
                 donors = self.sample.dataset_rows
-                self._classes[feature, self._rows] = classify(pieces, feature.coarsening, donors=donors)
+                self._classes[feature, self._rows] = classify(pieces, feature.binning, donors=donors)
             except DataError as error:
                 raise DataError(f"the feature of {feature.name!r} cannot be used: {error}") from error
         return self._classes[feature, self._rows]
 
-    def made(self, maker: Maker, path: tuple[str, ...], parent: Stream, feature: Feature) -> Stream:
+    def made(self, maker: DonorSampler, path: tuple[str, ...], parent: Stream, feature: Feature) -> Stream:
         """Donors made for the draws: new rows after the dataset's, checked to agree with what they stand in for."""
         own = self.sample.rows(parent)
         if own.ndim > 1:

@@ -13,7 +13,7 @@ from scrubbing.engine.evaluate import Advance, Evaluator
 from scrubbing.engine.expressions import Compared, Expression
 from scrubbing.engine.plan import Planner, Scrubbed
 from scrubbing.engine.sampling.streams import References, Sample
-from scrubbing.engine.sequential import Journals, Ratio, losses_until, no_journal
+from scrubbing.engine.sequential import CheckpointsFor, Ratio, losses_until, no_checkpoints
 from scrubbing.graph.hypothesis import Hypothesis
 from scrubbing.score import Estimate, Stopping, by_draw, sampled_estimate
 
@@ -111,15 +111,19 @@ class Outputs:
 
 
 def sampled_outcomes(
-    outputs: Outputs, evaluator: Evaluator, advance: Advance, journals: Journals = no_journal
+    outputs: Outputs, evaluator: Evaluator, advance: Advance, checkpoints_for: CheckpointsFor = no_checkpoints
 ) -> list[Outcome]:
     """Losses by sampled donors, of all jobs in one pass over the references."""
-    values = evaluator.losses(outputs.roots, advance, journals(len(evaluator.sample)))
+    values = evaluator.losses(outputs.roots, advance, checkpoints_for(len(evaluator.sample)))
     return list(outputs.outcomes(values, evaluator.sample.draws))
 
 
 def outcomes_until(
-    rule: Stopping, outputs: Outputs, evaluator: Evaluator, advance: Advance, journals: Journals = no_journal
+    rule: Stopping,
+    outputs: Outputs,
+    evaluator: Evaluator,
+    advance: Advance,
+    checkpoints_for: CheckpointsFor = no_checkpoints,
 ) -> tuple[list[Outcome], Sample, Stopping]:
     """Losses by sampled donors, of all jobs, on references drawn until their intervals are narrow enough."""
     draws = evaluator.sample.draws
@@ -129,7 +133,7 @@ def outcomes_until(
             baseline = outcome.baseline.loss
             yield baseline - outcome.scrubbed.loss, baseline - outcome.original
 
-    values, sample, stopped = losses_until(rule, outputs.roots, evaluator, ratios, advance, journals)
+    values, sample, stopped = losses_until(rule, outputs.roots, evaluator, ratios, advance, checkpoints_for)
     return list(outputs.outcomes(values, draws)), sample, stopped
 
 

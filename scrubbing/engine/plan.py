@@ -11,13 +11,13 @@ from typing import Any, Protocol, runtime_checkable
 import torch
 
 from scrubbing.engine.expressions import Expression, Expressions
-from scrubbing.engine.policy import Maker, Policy, mean
+from scrubbing.engine.policy import DonorSampler, Policy, mean
 from scrubbing.engine.positions import draws_by_position, refuse_illegal_positions
 from scrubbing.engine.sampling.agreement import Classes, PositionClasses, intersection
 from scrubbing.engine.sampling.streams import Drawn, Fixed, References, Stream
 from scrubbing.errors import HypothesisError
 from scrubbing.graph import Graph, Reads
-from scrubbing.graph.binning import Coarsening
+from scrubbing.graph.binning import Binning
 from scrubbing.graph.hypothesis import Hypothesis
 
 Path = tuple[str, ...]
@@ -31,7 +31,7 @@ class Feature:
     name: str = field(compare=False)
     value: Expression
     per_position: bool
-    coarsening: Coarsening | None = None
+    binning: Binning | None = None
 
 
 @runtime_checkable
@@ -42,7 +42,7 @@ class Dataset(Protocol):
         """Which rows agree on a feature."""
         ...
 
-    def made(self, maker: Maker, path: Path, parent: Stream, feature: Feature) -> Stream:
+    def made(self, maker: DonorSampler, path: Path, parent: Stream, feature: Feature) -> Stream:
         """Donors made to agree with the parent's datums on a feature."""
         ...
 
@@ -111,7 +111,7 @@ class Planner:
         """The value of a node of I, as a feature of the data."""
         I = hypothesis.I
         value = self.expressions.forward(I, name, dict.fromkeys(I.columns, References()))
-        return Feature(name, value, I[name].per_position, I[name].coarsening)
+        return Feature(name, value, I[name].per_position, I[name].binning)
 
     def classes(self, hypothesis: Hypothesis, name: str) -> Classes | PositionClasses:
         """Which rows agree on a node of I."""

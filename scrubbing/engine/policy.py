@@ -17,7 +17,7 @@ class mean:
 
 
 # Makes a donor for each of the datums given: of their columns and a source of randomness, the columns that change.
-Maker = Callable[[dict[str, Any], np.random.Generator], Mapping[str, Any]]
+DonorSampler = Callable[[dict[str, Any], np.random.Generator], Mapping[str, Any]]
 
 Unclaimed = str | mean | Callable[[Any], Any]
 
@@ -36,7 +36,7 @@ class Policy:
     """
 
     others: str | Fixed = "node"
-    donors: Mapping[str, Fixed | Maker] = field(default_factory=dict)
+    donors: Mapping[str, Fixed | DonorSampler] = field(default_factory=dict)
     exclude_self: bool = False
     unclaimed: Unclaimed = "resample"
     together: tuple[frozenset[str], ...] = ()

@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from scrubbing.engine.evaluate import Advance, Evaluator, Journal
+from scrubbing.engine.evaluate import Advance, Checkpoints, Evaluator
 from scrubbing.engine.expressions import Expression
 from scrubbing.engine.sampling.streams import Sample
 from scrubbing.errors import DataError
@@ -22,10 +22,10 @@ FIRST_LOOK = 128  # references; an asymptotic sequence must not be looked at muc
 GROWTH = 1.1, 2.0  # the least and the most by which the references grow from one look to the next
 LEAST_CAP = 20_000
 
-Journals = Callable[[int], Journal | None]  # of so many draws
+CheckpointsFor = Callable[[int], Checkpoints | None]  # of so many draws
 
 
-def no_journal(draws: int) -> None:
+def no_checkpoints(draws: int) -> None:
     """Chunks are not kept."""
 
 
@@ -60,7 +60,7 @@ def losses_until(
     evaluator: Evaluator,
     ratios: Callable[[list[Tensor]], Iterable[Ratio]],
     advance: Advance,
-    journals: Journals = no_journal,
+    checkpoints_for: CheckpointsFor = no_checkpoints,
 ) -> tuple[list[Tensor], Sample, Stopping]:
     """The losses of each root on as many of the sample's references as it takes, those references, and how it stopped.
 
@@ -72,7 +72,9 @@ def losses_until(
     while True:
         part = replace(evaluator, sample=sample.part(done, target))
         before = done * sample.draws
-        more = part.losses(roots, lambda draws, before=before: advance(before + draws), journals(len(part.sample)))
+        more = part.losses(
+            roots, lambda draws, before=before: advance(before + draws), checkpoints_for(len(part.sample))
+        )
         losses = more if done == 0 else [torch.cat(pair) for pair in zip(losses, more, strict=True)]
         done = target
         widest = max((_half_width(*ratio, rule) for ratio in ratios(losses)), default=math.inf)

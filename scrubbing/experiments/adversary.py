@@ -1,7 +1,8 @@
 """The worst that a hypothesis permits: for each reference, the agreeing donors that leave the largest loss.
 
 Scrubbing draws donors at random, so a claim that fails only for rare donors scores well. The worst case is exact where
-the law of the scrubbed loss can be worked out; else donors are searched for, and the loss found is a lower bound.
+the distribution of the scrubbed loss can be worked out; else donors are searched for, and the loss found is a lower
+bound.
 """
 
 from collections.abc import Iterable, Mapping, Sequence

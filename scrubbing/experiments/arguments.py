@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Int
 from torch import Tensor
 
-from scrubbing.engine.policy import Maker, Policy, mean
+from scrubbing.engine.policy import DonorSampler, Policy, mean
 from scrubbing.engine.sampling.streams import Fixed, draw_references
 from scrubbing.errors import DataError, HypothesisError, nearest
 from scrubbing.graph import Graph
@@ -54,10 +54,10 @@ def fixed_rows(name: str, rows: Any, dataset_rows: int, *, axes: int = 1) -> Fix
     return Fixed(array)
 
 
-def given_donors(name: str, donors: Any, dataset_rows: int) -> Fixed | Maker:
+def given_donors(name: str, donors: Any, dataset_rows: int) -> Fixed | DonorSampler:
     """Donors of a node: a function that makes them, or rows of the dataset, whole or by position."""
     if callable(donors):
-        return cast(Maker, donors)
+        return cast(DonorSampler, donors)
     return fixed_rows(f"donors[{name!r}]", donors, dataset_rows, axes=2)
 
 

@@ -24,7 +24,7 @@ from scrubbing.experiments.shapley import Orders, shapley_value
 from scrubbing.graph import Graph
 from scrubbing.graph.data import whole_number
 from scrubbing.graph.hypothesis import Hypothesis
-from scrubbing.score import Reading, Score, mean_reading
+from scrubbing.score import Metric, Score, mean_metric
 from scrubbing.score.tables import decimals_for, estimate, fixed, rendered, titled
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ class Attribution:
     unscrubbed: Losses
     alone: Mapping[Part, Losses]
     last: Mapping[Part, Losses]
-    shapley: Mapping[Part, Reading] | None = None
+    shapley: Mapping[Part, Metric] | None = None
     orders: str = ""
 
     @property
@@ -103,10 +103,10 @@ class Attribution:
         return pd.DataFrame(rows)
 
     def _row(self, name: str, alone: Losses, last: Losses | None = None, part: Part | None = None) -> dict[str, object]:
-        row: dict[str, object] = {"part": name, **_columns("alone", mean_reading(alone))}
+        row: dict[str, object] = {"part": name, **_columns("alone", mean_metric(alone))}
         row["percent"] = 100 * float(alone.mean()) / self._gap
         if part is not None and last is not None:
-            row |= _columns("last", mean_reading(last))
+            row |= _columns("last", mean_metric(last))
             row |= _columns("shapley", self.shapley[part]) if self.shapley else {}
         return row
 
@@ -122,14 +122,14 @@ class Attribution:
         rows = [
             (
                 str(part),
-                self._cell(mean_reading(self.alone[part]), decimals),
-                self._cell(mean_reading(self.last[part]), decimals),
+                self._cell(mean_metric(self.alone[part]), decimals),
+                self._cell(mean_metric(self.last[part]), decimals),
                 *([self._cell(self.shapley[part], decimals)] if self.shapley else []),
             )
             for part in sorted(self.parts, key=lambda part: -self.alone[part].mean())
         ]
         whole = [
-            (name, self._cell(mean_reading(losses), decimals))
+            (name, self._cell(mean_metric(losses), decimals))
             for name, losses in (("interaction", self.interaction), ("all together", self.total))
         ]
         notes = [
@@ -141,7 +141,7 @@ class Attribution:
         ]
         return titled("loss added by scrubbing, by what is scrubbed", columns, [*rows, None, *whole], notes)
 
-    def _cell(self, reading: Reading, decimals: int) -> Text:
+    def _cell(self, reading: Metric, decimals: int) -> Text:
         percent = "" if math.isnan(self._gap) else f" ({fixed(100 * reading.value / self._gap, 1)}%)"
         return estimate(reading.value, reading.interval, decimals, after=percent)
 
@@ -249,11 +249,11 @@ def _scores(
 # -- shown
 
 
-def _shapley_reading(part: Part, orders: Orders, loss: Mapping[Coalition, Losses]) -> Reading:
+def _shapley_reading(part: Part, orders: Orders, loss: Mapping[Coalition, Losses]) -> Metric:
     value, interval = shapley_value(part, orders, loss)
-    return Reading(value=value, interval=interval)
+    return Metric(value=value, interval=interval)
 
 
-def _columns(name: str, reading: Reading) -> dict[str, float]:
+def _columns(name: str, reading: Metric) -> dict[str, float]:
     low, high = reading.interval or (math.nan, math.nan)
     return {name: reading.value, f"{name}_low": low, f"{name}_high": high}

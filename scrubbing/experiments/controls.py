@@ -132,7 +132,7 @@ def random_controls(
 ) -> RandomControls:
     """Score a hypothesis together with random ones of its shape, and say how many of these do as well.
 
-    `controls` are "features" (see `random_features`), "images" (see `random_images`), hypotheses, or a function of a
+    `controls` are "features" (see `random_features`), "nodes" (see `random_nodes`), hypotheses, or a function of a
     seed that makes one (for a network that was rewritten around what is claimed: rewrite it around other heads).
     `count` are made. `settings` are those of `scrub`, whose seed the controls are made with.
 
@@ -148,10 +148,10 @@ def random_controls(
         columns = with_row_numbers(columns)
         partitions = _partitions(hypothesis, columns)
         made = [_with_features(hypothesis, partitions, one) for one in seeds]
-    elif controls == "images":
-        made = [random_images(hypothesis, seed=one) for one in seeds]
+    elif controls == "nodes":
+        made = [random_nodes(hypothesis, seed=one) for one in seeds]
     elif isinstance(controls, str):
-        raise HypothesisError(f'controls={controls!r} is neither "features" nor "images"; or give hypotheses')
+        raise HypothesisError(f'controls={controls!r} is neither "features" nor "nodes"; or give hypotheses')
     else:
         made = [controls(one) for one in seeds] if callable(controls) else list(controls)
     if not made:
@@ -209,7 +209,7 @@ def _partitions(h: Hypothesis, columns: Columns) -> dict[str, Partition]:
     if not featured:
         raise HypothesisError(
             "this hypothesis claims no feature, only which inputs matter, so it has none to make random; "
-            'score it among random images (controls="images"), or among hypotheses of your own'
+            'score it among random nodes (controls="nodes"), or among hypotheses of your own'
         )
     rows = len(next(iter(columns.values())))
     planner = Planner(Policy(), Evaluator(dict(columns), Sample(np.arange(1), rows)))
@@ -224,16 +224,14 @@ def _with_features(h: Hypothesis, partitions: Mapping[str, Partition], seed: int
         )
         order = np.argsort(keyed_uniforms(seed, ("features", name), np.arange(len(ids))))
         node = h.I[name]
-        changes[name] = replace(
-            node, fn=LookUp(torch.from_numpy(ids[order])), inputs=(*node.inputs, ROW), coarsening=None
-        )
+        changes[name] = replace(node, fn=LookUp(torch.from_numpy(ids[order])), inputs=(*node.inputs, ROW), binning=None)
     return replace(h, I=h.I | changes, columns=(*h.columns, ROW))
 
 
-# -- random images
+# -- random nodes
 
 
-def random_images(hypothesis: Hypothesis, *, seed: int = 0) -> Hypothesis:
+def random_nodes(hypothesis: Hypothesis, *, seed: int = 0) -> Hypothesis:
     """The hypothesis about other nodes of G: each claim moves to a random node of the same kind as the one it is about.
 
     Nodes are of one kind if they have the same type of function (of components, with weights of the same shapes), read
@@ -247,7 +245,7 @@ def random_images(hypothesis: Hypothesis, *, seed: int = 0) -> Hypothesis:
     moved: dict[str, str] = {}
     for kind in kinds(h.G):
         if len(kind) > 1 and claimed & set(kind):
-            order = np.argsort(keyed_uniforms(seed, ("images", *kind), np.arange(len(kind))))
+            order = np.argsort(keyed_uniforms(seed, ("nodes", *kind), np.arange(len(kind))))
             moved |= zip(kind, (kind[i] for i in order), strict=True)
     if not moved:
         raise HypothesisError(

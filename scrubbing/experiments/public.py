@@ -17,7 +17,7 @@ from scrubbing.experiments.controls import (
     RandomControls,
     random_controls,
     random_features,
-    random_images,
+    random_nodes,
     with_row_numbers,
 )
 from scrubbing.experiments.explanation import explanation_accuracy, run_explanation
@@ -70,7 +70,7 @@ __all__ = [
     "plan_samples",
     "random_controls",
     "random_features",
-    "random_images",
+    "random_nodes",
     "reads",
     "restore",
     "run_explanation",

@@ -17,7 +17,7 @@ from scrubbing.engine.memory import Memory
 from scrubbing.engine.outcomes import Job, Outcome, Outputs, exact_outcomes, outcomes_until, sampled_outcomes
 from scrubbing.engine.policy import Unclaimed
 from scrubbing.engine.sampling.streams import Sample
-from scrubbing.engine.sequential import no_journal
+from scrubbing.engine.sequential import no_checkpoints
 from scrubbing.errors import DataError, ScrubbingWarning
 from scrubbing.experiments.arguments import Baseline, Count, Rows
 from scrubbing.experiments.preparation import Options, Prepared, Settings, prepare
@@ -192,10 +192,10 @@ def _outcomes(
             average = last_estimate if exact == "last" else exact_estimate
             return exact_outcomes(jobs, planner, evaluator, advance, average=average), prepared.sample, None
         outputs = Outputs.of(jobs, planner, total)
-        journals = partial(record.journal, len(outputs.roots)) if record else no_journal
+        checkpoints_for = partial(record.checkpoints, len(outputs.roots)) if record else no_checkpoints
         if prepared.rule:
-            return outcomes_until(prepared.rule, outputs, evaluator, advance, journals)
-        return sampled_outcomes(outputs, evaluator, advance, journals), prepared.sample, None
+            return outcomes_until(prepared.rule, outputs, evaluator, advance, checkpoints_for)
+        return sampled_outcomes(outputs, evaluator, advance, checkpoints_for), prepared.sample, None
 
 
 def _warn_of_idle_claims(prepared: Prepared) -> None:

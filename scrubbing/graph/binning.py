@@ -40,4 +40,4 @@ class Bins:
         return (values[None] > edges[:, None]).sum(axis=0)
 
 
-Coarsening = Within | Bins
+Binning = Within | Bins

@@ -12,7 +12,7 @@ from typing import Any
 import networkx as nx
 
 from scrubbing.errors import GraphError, UnknownNameError, nearest
-from scrubbing.graph.binning import Bins, Coarsening, Within
+from scrubbing.graph.binning import Binning, Bins, Within
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Node:
 
     `fn` is compared by identity if it is a plain function and by value if it is a frozen dataclass; equal functions of
     equal values are computed once. `position_axis` is the axis of the value that runs over positions of a sequence.
-    `per_position` marks a claim about each position by itself, `coarsening` says which unequal numbers agree.
+    `per_position` marks a claim about each position by itself, `binning` says which unequal numbers agree.
     `swaps` and `keeps` take parts of the scrubbing away: without `swaps` a claimed node's donor is its reader's own
     datum, and unclaimed inputs of its image named in `keeps` are computed on the node's own datum.
     """
@@ -38,7 +38,7 @@ class Node:
     inputs: tuple[str, ...]
     position_axis: int | None = None
     per_position: bool = field(default=False, kw_only=True)
-    coarsening: Coarsening | None = field(default=None, kw_only=True)
+    binning: Binning | None = field(default=None, kw_only=True)
     swaps: bool = field(default=True, kw_only=True)
     keeps: frozenset[str] = field(default=frozenset(), kw_only=True)
 
@@ -50,7 +50,7 @@ class Node:
     @property
     def claims_inputs_alone(self) -> bool:
         """Whether the node claims nothing but which inputs matter, so that agreement is agreement on all of them."""
-        return self.is_reads and not self.per_position and self.coarsening is None
+        return self.is_reads and not self.per_position and self.binning is None
 
     @classmethod
     def of(cls, value: "Node | Callable[..., Any]", *, name: str) -> "Node":
@@ -103,15 +103,15 @@ def per_position(claim: Node | Callable[..., Any]) -> Node:
 def within(claim: Node | Callable[..., Any], tolerance: float) -> Node:
     """A claim whose values agree if they lie in one cell of a grid of width `tolerance`.
 
-    >>> within(lambda x: x, 0.5).coarsening
+    >>> within(lambda x: x, 0.5).binning
     Within(tolerance=0.5)
     """
-    return replace(Node.of(claim, name="within"), coarsening=Within(tolerance))
+    return replace(Node.of(claim, name="within"), binning=Within(tolerance))
 
 
 def bins(claim: Node | Callable[..., Any], k: int) -> Node:
     """A claim whose values agree if they lie between the same of `k` quantiles of the dataset."""
-    return replace(Node.of(claim, name="bins"), coarsening=Bins(k))
+    return replace(Node.of(claim, name="bins"), binning=Bins(k))
 
 
 class Graph(Mapping[str, Node]):

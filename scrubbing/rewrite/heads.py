@@ -24,7 +24,7 @@ from scrubbing.lens.components.attention import (
     offset,
 )
 from scrubbing.lens.components.base import Component
-from scrubbing.lens.components.residual import RESID_POSITION_AXIS, Difference, Sum, Write
+from scrubbing.lens.components.residual import RESID_POSITION_AXIS, Difference, OutputProjection, Sum
 
 __all__ = [
     "all_but",
@@ -150,7 +150,7 @@ def split_residual(G: Graph, name: str, *, guess: Node, reader: str | None = Non
 
 def identity_attention(G: Graph, name: str) -> Node:
     """The guess that a head attends to the current position alone: its values, written where they stand."""
-    return Node(Write(_fn_of(G, name, HeadOutput, SPLIT_HEAD).W_O), G[name].inputs[1:])
+    return Node(OutputProjection(_fn_of(G, name, HeadOutput, SPLIT_HEAD).W_O), G[name].inputs[1:])
 
 
 def copy(G: Graph, name: str, *, reader: str | None = None) -> Graph:

@@ -1,7 +1,7 @@
 """Scores: how much of a network's loss survives a hypothesis, how sure that is, and what may be asked of them."""
 
 from scrubbing.score.cancellation import Cancellation
-from scrubbing.score.losses import Estimate, Losses, Reading, by_draw, mean_reading, sampled_estimate
+from scrubbing.score.losses import Estimate, Losses, Metric, by_draw, mean_metric, sampled_estimate
 from scrubbing.score.making import make_score
 from scrubbing.score.pairing import paired_advantage, same_baseline
 from scrubbing.score.recalling import Recalled, recalled
@@ -15,14 +15,14 @@ __all__ = [
     "Equality",
     "Estimate",
     "Losses",
-    "Reading",
+    "Metric",
     "Recalled",
     "Score",
     "Stopping",
     "by_draw",
     "fraction_interval",
     "make_score",
-    "mean_reading",
+    "mean_metric",
     "paired_advantage",
     "percentage",
     "recalled",

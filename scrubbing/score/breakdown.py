@@ -7,7 +7,7 @@ import numpy as np
 from torch import Tensor
 
 from scrubbing.errors import DataError
-from scrubbing.score.losses import Losses, Reading
+from scrubbing.score.losses import Losses, Metric
 from scrubbing.score.statistics import conditional_value_at_risk, fieller, quantile
 
 if TYPE_CHECKING:
@@ -59,12 +59,12 @@ def quantiles(losses: Losses, levels: Sequence[float]) -> "pd.DataFrame":
     return pd.DataFrame(rows, columns=["added", "low", "high"], index=pd.Index(levels, name="quantile"))
 
 
-def tail_mean(losses: Losses, level: float) -> Reading:
+def tail_mean(losses: Losses, level: float) -> Metric:
     """The mean loss added to the worst references, those above the quantile `level`: CVaR."""
     if not 0 <= level < 1:
         raise DataError(f"{level} is no level of a tail; 0.95 is the mean over the worst 5% of the references")
     value, interval = conditional_value_at_risk(losses.lost, level)
-    return Reading(value=value, interval=interval)
+    return Metric(value=value, interval=interval)
 
 
 def worst(losses: Losses, n: int, donors: Mapping[str, np.ndarray]) -> "pd.DataFrame":

@@ -65,7 +65,7 @@ class Losses(BaseModel):
         return pd.DataFrame(self.model_dump(exclude_none=True))
 
 
-class Reading(BaseModel):
+class Metric(BaseModel):
     """One way to read a scrubbed run: a number over references with its 95% interval (None where they are too few)."""
 
     model_config = ConfigDict(frozen=True, ser_json_inf_nan="strings")
@@ -74,9 +74,9 @@ class Reading(BaseModel):
     interval: tuple[float, float] | None
 
 
-def mean_reading(values: Float[np.ndarray, " reference"]) -> Reading:
+def mean_metric(values: Float[np.ndarray, " reference"]) -> Metric:
     """A mean over references."""
-    return Reading(value=float(values.mean()), interval=mean_interval(values))
+    return Metric(value=float(values.mean()), interval=mean_interval(values))
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Int
 
-from scrubbing.score.losses import Estimate, Losses, mean_reading
+from scrubbing.score.losses import Estimate, Losses, mean_metric
 from scrubbing.score.pairing import rounding_of_means
 from scrubbing.score.score import Score
 from scrubbing.score.stopping import Stopping, fraction_interval
@@ -61,7 +61,7 @@ def make_score(
         draws=draws,
         seed=seed,
         settings={**settings, "interval": kind},
-        readings={reading: mean_reading(values) for reading, values in read.items() if values is not None},
+        readings={reading: mean_metric(values) for reading, values in read.items() if values is not None},
         variance_between=None if math.isnan(scrubbed.between) else scrubbed.between,
         variance_within=None if math.isnan(scrubbed.within) else scrubbed.within,
         variance_within_baseline=None if math.isnan(baseline.within) else baseline.within,

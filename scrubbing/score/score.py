@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, PrivateAttr
 from scrubbing.errors import DataError
 from scrubbing.score.breakdown import quantiles, strata, tail_mean, worst
 from scrubbing.score.cancellation import Cancellation, cancellation
-from scrubbing.score.losses import Losses, Reading
+from scrubbing.score.losses import Losses, Metric
 from scrubbing.score.pairing import paired_advantage, same_baseline
 from scrubbing.score.recalling import Recalled
 from scrubbing.score.statistics import best_draws, bootstrapped_ratio, significantly_positive
@@ -48,7 +48,7 @@ class Score(BaseModel):
     draws: int
     seed: int
     settings: dict[str, Any]
-    readings: dict[str, Reading] = Field(repr=False)
+    readings: dict[str, Metric] = Field(repr=False)
     variance_between: float | None = Field(repr=False)
     variance_within: float | None = Field(repr=False)
     vacuity: Vacuity = Field(repr=False)
@@ -126,7 +126,7 @@ class Score(BaseModel):
         """Quantiles of the loss that scrubbing adds to a reference, with 95% intervals."""
         return quantiles(self.by_reference, levels or (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99))
 
-    def cvar(self, level: float = 0.95) -> Reading:
+    def cvar(self, level: float = 0.95) -> Metric:
         """The mean loss that scrubbing adds to the worst references, those above the quantile `level`."""
         return tail_mean(self.by_reference, level)
 

@@ -16,8 +16,8 @@ PAUSE = 1.0  # seconds of work that a kill may cost; writing more often would sl
 
 
 @dataclass
-class StoredJournal:
-    """A journal in a store. Where it cannot be written, the run goes on without."""
+class StoredCheckpoints:
+    """Checkpoints in a store. Where it cannot be written, the run goes on without."""
 
     path: Path
     connection: sqlite3.Connection

@@ -29,7 +29,7 @@ INSTALLED = tuple(
 
 
 @dataclass
-class Reach:
+class Dependencies:
     """What was reached: its fingerprint, the tensors, other packages, and what could not be looked into."""
 
     tensors: set[str] = field(default_factory=set)
@@ -157,9 +157,9 @@ class Reach:
         self.packages.add(module.partition(".")[0])
 
 
-def reach(values: Iterable[Any]) -> Reach:
+def dependencies_of(values: Iterable[Any]) -> Dependencies:
     """Everything that these functions and values can depend on."""
-    found = Reach()
+    found = Dependencies()
     for value in values:
         found.visit(value)
     return found

@@ -19,7 +19,7 @@ from scrubbing.graph import Graph, Node
 from scrubbing.graph.data import Columns
 from scrubbing.graph.fingerprint import digest
 from scrubbing.graph.hypothesis import Hypothesis
-from scrubbing.store.dependencies import PACKAGE, reach
+from scrubbing.store.dependencies import PACKAGE, dependencies_of
 from scrubbing.store.record.parts import DataRecord, HypothesisRecord, NodeRecord
 
 
@@ -75,7 +75,7 @@ def describe(
     hashes = {key: content_hash(record) for key, record in records.items()}
     models = {graph: _model(graph, known) for graph in {h.G.origin: None for h in hypotheses}}
     graphs = dict.fromkeys(graph for h in (*hypotheses, *baselines) for graph in (h.G.origin, h.G, h.I))
-    reached = reach([*(g[n].fn for g in graphs for n in g.order), policy.unclaimed, dict(policy.donors)])
+    reached = dependencies_of([*(g[n].fn for g in graphs for n in g.order), policy.unclaimed, dict(policy.donors)])
     devices = {str(c.device) for c in columns.values() if isinstance(c, Tensor)} | reached.devices
     data = DataRecord.of(columns)
     identity = Identity(
@@ -135,7 +135,7 @@ def _node(node: Node, known: dict[Node, NodeRecord]) -> NodeRecord:
 
 
 def _model(origin: Graph, known: dict[Node, NodeRecord]) -> str:
-    weights = reach(origin[name].fn for name in origin.order).tensors
+    weights = dependencies_of(origin[name].fn for name in origin.order).tensors
     return digest(sorted(weights) or [(n, _node(origin[n], known).model_dump_json()) for n in origin.order])
 
 

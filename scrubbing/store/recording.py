@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from scrubbing.errors import ScrubbingWarning, StoreError
 from scrubbing.score import Recalled, Score
-from scrubbing.store.checkpoints import StoredJournal
+from scrubbing.store.checkpoints import StoredCheckpoints
 from scrubbing.store.identity import Described
 from scrubbing.store.reading import read_run
 from scrubbing.store.schema import opened, telling
@@ -24,7 +24,7 @@ class Recording:
     store: Store
     connection: sqlite3.Connection
     described: Described
-    _journals: list[StoredJournal] = field(default_factory=list)
+    _checkpoints: list[StoredCheckpoints] = field(default_factory=list)
     _started: float = field(default_factory=time.monotonic)
 
     def answer(self) -> list[Score] | None:
@@ -46,13 +46,13 @@ class Recording:
             score._recalled = Recalled(str(self.store.file), entry.id, entry.time)
         return [score for _, score in found]
 
-    def journal(self, roots: int, draws: int) -> StoredJournal | None:
+    def checkpoints(self, roots: int, draws: int) -> StoredCheckpoints | None:
         """Where the chunks of the next pass over the references are kept; None where they would not be told apart."""
         if not self._may_reuse():
             return None
-        key, number = self.described.identity.key, len(self._journals)
-        self._journals.append(StoredJournal(self.store.file, self.connection, key, number, roots, draws))
-        return self._journals[-1]
+        key, number = self.described.identity.key, len(self._checkpoints)
+        self._checkpoints.append(StoredCheckpoints(self.store.file, self.connection, key, number, roots, draws))
+        return self._checkpoints[-1]
 
     def keep(self, scores: Sequence[Score]) -> None:
         """Record the scores. Where that fails, it is said and nothing is thrown away."""
@@ -84,8 +84,8 @@ def recording(store: Store | None, describe: Callable[[], Described]) -> Iterato
         try:
             yield record
         except BaseException:
-            for journal in record._journals:
-                journal.write()
+            for checkpoints in record._checkpoints:
+                checkpoints.write()
             raise
 
 

@@ -127,7 +127,7 @@ class AllDraws(ReferenceScrub):
             self.chosen[at] = rows[self.script[len(self.sizes) - 1]]
         return self.chosen[at]
 
-    def law(self, reference: Row) -> tuple[Any, Any] | None:
+    def distribution(self, reference: Row) -> tuple[Any, Any] | None:
         """All losses and their probabilities; None if there are too many."""
         losses, probabilities = [], []
         while len(losses) < TOO_MANY:
@@ -162,9 +162,9 @@ def test_the_law_is_that_of_all_combinations_of_donors(data):
     rows = len(columns["y"])
     policy = data.draw(policies(h, rows))
     reference = data.draw(st.integers(0, rows - 1))
-    law = AllDraws(h, columns, **policy).law(reference)
-    assume(law is not None)
-    losses, probabilities = map(np.array, law or ((), ()))
+    distribution = AllDraws(h, columns, **policy).distribution(reference)
+    assume(distribution is not None)
+    losses, probabilities = map(np.array, distribution or ((), ()))
 
     exact = quickly(h, columns, [reference, *range(rows)], **policy)
 
@@ -176,7 +176,7 @@ def test_the_law_is_that_of_all_combinations_of_donors(data):
     assert exact.mean[0] == exact.mean[1 + reference]
 
 
-# -- other laws
+# -- other distributions
 
 
 @pytest.mark.filterwarnings("ignore::scrubbing.ScrubbingWarning")

@@ -1,4 +1,4 @@
-"""Laws that hold for every network, hypothesis, dataset and seed: each is tested on random ones."""
+"""Distributions that hold for every network, hypothesis, dataset and seed: each is tested on random ones."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -81,11 +81,11 @@ def relabelled(I: Graph) -> Graph:
             if len(parts) == 1:
                 return parts[0]
             return lambda values: tuple(part(v) for part, v in zip(parts, values, strict=True))
-        return (lambda value: value) if I[name].coarsening else lambda value: (50 - value) // 7
+        return (lambda value: value) if I[name].binning else lambda value: (50 - value) // 7
 
     def node(name: str) -> Node:
         old = I[name]
-        fn = Relabelled(old.fn, tuple(map(translation, old.inputs)), old.coarsening is not None)
+        fn = Relabelled(old.fn, tuple(map(translation, old.inputs)), old.binning is not None)
         return old if old.is_reads else replace(old, fn=fn)
 
     return Graph({name: node(name) for name in I})

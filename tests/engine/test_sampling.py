@@ -77,10 +77,10 @@ def test_a_value_that_comes_in_pieces_has_the_classes_of_the_whole(value, expect
 
 def test_pieces_are_coarsened_as_the_whole_and_by_position():
     value = torch.tensor([[0.1, 5.0], [0.9, 0.2], [1.1, 5.1], [0.2, 0.1]])
-    for coarsening in (Within(0.5), Bins(2)):
+    for binning in (Within(0.5), Bins(2)):
         pieces = pieces_of(value, at=1, rows=4)
-        assert agreement(pieces, coarsening) == agreement(whole(value, 4), coarsening)
-        assert agreement_by_position(pieces, coarsening) == agreement_by_position(whole(value, 4), coarsening)
+        assert agreement(pieces, binning) == agreement(whole(value, 4), binning)
+        assert agreement_by_position(pieces, binning) == agreement_by_position(whole(value, 4), binning)
     assert partition(agreement(whole(value[:, 0], 4), Bins(2))) == [0, 1, 1, 0]
 
 

@@ -18,7 +18,7 @@ from scrubbing import (
     per_position,
     random_controls,
     random_features,
-    random_images,
+    random_nodes,
     reads,
     scrub,
     with_row_numbers,
@@ -67,7 +67,7 @@ def test_features_are_shuffled_independently_of_each_other():
 def test_bins_and_claims_per_position_are_dealt_out_as_they_were():
     h = Hypothesis(CHAIN, Graph(a=bins(lambda x: 1.0 * x, 2), loss=reads("a", "y")))
     control = random_features(h, ROWS)
-    assert control.I["a"].coarsening is None
+    assert control.I["a"].binning is None
     assert torch.bincount(values(control, ROWS, "a")).tolist() in ([4, 2], [3, 3], [2, 4])
     tokens = {"tokens": torch.tensor([[0.0, 5.0], [1.0, 5.0], [1.0, 7.0]])}
     h = Hypothesis(BY_POSITION, Graph(h=per_position(reads("tokens")), loss=reads("h")))
@@ -90,7 +90,7 @@ def test_there_must_be_a_feature_and_room_for_the_row_numbers():
         random_controls(H, ROWS | {ROW: ROWS["x"]}, baseline=H)
 
 
-# -- random images
+# -- random nodes
 
 
 def test_heads_of_one_layer_are_of_one_kind_and_groups_of_another():
@@ -114,7 +114,7 @@ def test_claims_move_to_other_heads_of_their_layer_and_each_as_often():
         logits=reads("a1_h0"),
         loss=reads("logits", "labels", "weights"),
     )
-    images = [random_images(Hypothesis(G, I), seed=s) for s in range(300)]
+    images = [random_nodes(Hypothesis(G, I), seed=s) for s in range(300)]
     moved = {(h.image("a0_h0"), h.image("a1_h0")) for h in images}
     assert moved == {(f"a0_h{i}", f"a1_h{j}") for i in range(3) for j in range(3)}
     share = np.mean([h.image("a0_h0") == "a0_h1" for h in images])
@@ -127,14 +127,14 @@ def test_moved_claims_are_scored_where_they_moved():
     G = Graph(a=lambda x, y: 2 * x, b=lambda x, y: 3 * y, loss=lambda a, b: (a + b).abs())
     h = Hypothesis(G, Graph(a=reads("x", "y"), loss=reads("a")))
     data = {"x": torch.tensor([0, 1, 5]), "y": torch.tensor([2, 0, 1])}
-    moved = next(m for m in (random_images(h, seed=s) for s in range(20)) if m.image("a") == "b")
+    moved = next(m for m in (random_nodes(h, seed=s) for s in range(20)) if m.image("a") == "b")
     expected = scrub(Hypothesis(G, Graph(b=reads("x", "y"), loss=reads("b"))), data, baseline=h, exact=True)
     assert scrub(moved, data, baseline=h, exact=True).scrubbed == expected.scrubbed != h
 
 
 def test_where_nothing_is_of_the_same_kind_nothing_moves():
     with pytest.raises(HypothesisError, match="no claim is about a node that has another of its kind"):
-        random_images(H)
+        random_nodes(H)
 
 
 # -- the hypothesis among them
@@ -151,7 +151,7 @@ def test_a_true_hypothesis_beats_every_random_one():
 
 
 def test_ties_count_against_the_hypothesis_and_are_said_to_be_itself():
-    found = random_controls(OR, digits(), baseline=KNOWS_NOTHING, controls="images", count=30)
+    found = random_controls(OR, digits(), baseline=KNOWS_NOTHING, controls="nodes", count=30)
     assert found.as_good == found.itself > 0  # one in six arrangements of three nodes
     assert f"{found.itself} of them are the hypothesis itself" in str(found)
 
@@ -191,7 +191,7 @@ def test_it_prints_as_a_table_of_80_columns():
 
 
 def test_mistakes_are_named():
-    with pytest.raises(HypothesisError, match='controls=\'feature\' is neither "features" nor "images"'):
+    with pytest.raises(HypothesisError, match='controls=\'feature\' is neither "features" nor "nodes"'):
         random_controls(OR, digits(), baseline=KNOWS_NOTHING, controls="feature")
     with pytest.raises(DataError, match="count=0, but at least one control"):
         random_controls(OR, digits(), baseline=KNOWS_NOTHING, count=0)

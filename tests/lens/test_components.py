@@ -23,7 +23,7 @@ from scrubbing.lens.components.loss import WeightedCrossEntropy
 from scrubbing.lens.components.norm import Norm
 from scrubbing.lens.components.projection import Projection, Rotary
 from scrubbing.lens.components.readout import Logits, Readout
-from scrubbing.lens.components.residual import Difference, Embedding, ResidualReader, Sum, Write
+from scrubbing.lens.components.residual import Difference, Embedding, OutputProjection, ResidualReader, Sum
 
 POSITIONS = ("standard", "rotary", "shortformer")
 NORMS = ("LN", "LNPre", "RMS", "RMSPre", None)
@@ -121,7 +121,7 @@ def test_a_mask_is_written_as_distances_back():
 
 def test_the_identity_guess_is_attention_to_the_current_position():
     v, W_O = random(2, 4, 3, 5), random(3, 5, 6, seed=1)
-    close(Write(W_O)(v), HeadOutput(W_O)(torch.eye(4, dtype=torch.float64).expand(2, 3, 4, 4), v))
+    close(OutputProjection(W_O)(v), HeadOutput(W_O)(torch.eye(4, dtype=torch.float64).expand(2, 3, 4, 4), v))
 
 
 # -- the stream
@@ -262,7 +262,7 @@ def test_how_a_tensor_is_stored_is_no_difference():
 
 def test_functions_of_another_kind_or_mask_differ():
     W, reader = random(3, 4, 6), ResidualReader(Norm(None))
-    different = [Write(W), HeadOutput(W), HeadOutput(W, offset(1)), HeadOutput(W, ~offset(1)), Sum()]
+    different = [OutputProjection(W), HeadOutput(W), HeadOutput(W, offset(1)), HeadOutput(W, ~offset(1)), Sum()]
     different += [Difference(), Projection(reader, W), Readout(reader, W[0]), Embedding(W[0])]
     assert len(set(different)) == len(different)
     assert all(one != other for one in different for other in [W, "W", None])

@@ -18,9 +18,9 @@ from scrubbing.lens.components.norm import Norm
 from scrubbing.lens.components.residual import (
     Combination,
     Difference,
+    OutputProjection,
     ResidualReader,
     Sum,
-    Write,
     by_matrix,
     difference,
     terms_of,
@@ -29,7 +29,7 @@ from scrubbing.lens.components.residual import (
 
 TABLE = Expressions()
 A, B, C, Z, Y = (TABLE.leaf(name, References()) for name in "abczy")
-ONE, OTHER = (Write(torch.full((2, 3, 4), value)) for value in (1.0, 2.0))
+ONE, OTHER = (OutputProjection(torch.full((2, 3, 4), value)) for value in (1.0, 2.0))
 
 
 def call(fn, *arguments):

@@ -146,9 +146,12 @@ def test_a_head_owns_its_value_bias_and_later_readers_own_output_biases():
 @pytest.mark.parametrize(
     ("groups", "message"),
     [
-        ({"ind": "a1_h0 a1_h3"}, "there is no node 'a1_h3'; did you mean 'a1_h"),
-        ({"ind": "a0_h0 a1_h1"}, "'ind' groups a0_h0, a1_h1, which read different inputs; group heads of one layer"),
-        ({"ind": "a1_h0", "other": "a1_h0 a1_h1"}, "there is no node 'a1_h0'"),
+        ({"ind": "a1_h0 a1_h3"}, "'ind' groups 'a1_h3', which is no head of this model; did you mean 'a1_h"),
+        ({"ind": "a0_h0 a1_h1"}, "'ind' groups a0_h0, a1_h1; group heads of one layer"),
+        (
+            {"ind": "a1_h0", "other": "a1_h0 a1_h1"},
+            "'a1_h0' is named twice, in 'ind' and in 'other'; name each head once",
+        ),
         ({"logits": "a1_h0"}, "there is a node or column 'logits' already; choose another name"),
     ],
 )

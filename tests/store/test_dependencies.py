@@ -14,14 +14,14 @@ import pytest
 import torch
 
 from hypotheses import toy
-from scrubbing.store.dependencies import reach
+from scrubbing.store.dependencies import dependencies_of
 
 limit = 3
 weights = torch.tensor([1.0, 2.0])
 
 
 def fingerprint(fn):
-    found = reach([fn])
+    found = dependencies_of([fn])
     assert found.unseen == []
     return found.digest
 
@@ -168,10 +168,10 @@ def test_modules_are_known_by_weights_numbers_and_hooks():
     one = Layer()
     assert fingerprint(one) == fingerprint(Layer())
     assert fingerprint(one) != fingerprint(Layer(scale=2.0))
-    assert reach([one]).tensors == reach([Layer(scale=2.0)]).tensors != set()
+    assert dependencies_of([one]).tensors == dependencies_of([Layer(scale=2.0)]).tensors != set()
     hooked = Layer()
     hooked.linear.register_forward_hook(lambda module, args, out: out + 1)
-    assert reach([hooked]).digest != fingerprint(Layer())
+    assert dependencies_of([hooked]).digest != fingerprint(Layer())
     with torch.no_grad():
         one.linear.weight[0, 0] = 5
     assert fingerprint(one) != fingerprint(Layer())
@@ -184,7 +184,7 @@ def test_tensors_and_arrays_are_known_by_content():
     assert fingerprint(using(torch.zeros(2))) == fingerprint(using(torch.zeros(2)))
     assert fingerprint(using(torch.zeros(2))) != fingerprint(using(torch.zeros(2, dtype=torch.float64)))
     assert fingerprint(using(np.zeros(2))) != fingerprint(using(np.ones(2)))
-    assert reach([using(torch.zeros(2))]).devices == {"cpu"}
+    assert dependencies_of([using(torch.zeros(2))]).devices == {"cpu"}
 
 
 def test_what_refers_to_itself_ends():
@@ -200,26 +200,26 @@ def test_what_refers_to_itself_ends():
 
 def test_what_cannot_be_looked_into_is_named():
     lock = threading.Lock()
-    found = reach([lambda x: lock and x])
+    found = dependencies_of([lambda x: lock and x])
     assert found.unseen == ["_thread.lock"]
-    assert reach([iter([1]), (i for i in [1])]).unseen == ["builtins.generator"]
+    assert dependencies_of([iter([1]), (i for i in [1])]).unseen == ["builtins.generator"]
 
 
 def test_what_is_installed_is_known_by_name():
-    found = reach([lambda x: torch.nn.functional.relu(np.linalg.norm(x)), torch.nn.functional.gelu])
+    found = dependencies_of([lambda x: torch.nn.functional.relu(np.linalg.norm(x)), torch.nn.functional.gelu])
     assert found.unseen == []
     assert "torch" in found.packages
 
 
 def test_the_suites_can_be_looked_into():
-    assert reach(node.fn for I in toy.CLAIMS.values() for node in I.values()).unseen == []
+    assert dependencies_of(node.fn for I in toy.CLAIMS.values() for node in I.values()).unseen == []
 
 
 def test_fingerprints_are_the_same_in_every_process():
     script = (
-        "from scrubbing.store.dependencies import reach\n"
+        "from scrubbing.store.dependencies import dependencies_of\n"
         "class Plain:\n  def __call__(self, x): return x in {'a', 'b', 'c', 'd', 'e'}\n"
-        "print(reach([Plain(), lambda x: x in {'a', 'b', 'c', 'd', 'e'}, {'a', 'b', 'c', 'd', 'e'}]).digest)"
+        "print(dependencies_of([Plain(), lambda x: x in {'a', 'b', 'c', 'd', 'e'}, {'a', 'b', 'c', 'd', 'e'}]).digest)"
     )
     here = StringIO()
     with redirect_stdout(here):

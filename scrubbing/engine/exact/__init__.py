@@ -1,4 +1,4 @@
-"""Exact scrubbing: the law of the scrubbed loss over all draws of donors, instead of a sample of it."""
+"""Exact scrubbing: the distribution of the scrubbed loss over all draws of donors, instead of a sample of it."""
 
 from scrubbing.engine.exact.last import exact_estimate, last_estimate
 from scrubbing.engine.exact.losses import ExactLosses, exact_two_level_variance

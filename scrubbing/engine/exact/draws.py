@@ -12,7 +12,7 @@ from scrubbing.engine.plan import Planner, other_path
 from scrubbing.engine.policy import Policy, mean
 from scrubbing.engine.positions import draws_by_position
 from scrubbing.engine.sampling.agreement import Classes, PositionClasses
-from scrubbing.engine.sampling.distributions import Donors, Links, joint, representatives
+from scrubbing.engine.sampling.distributions import Donors, Transitions, joint, representatives
 from scrubbing.engine.sampling.streams import Fixed, Sample, Stream
 from scrubbing.engine.sampling.values import distinct
 from scrubbing.errors import HypothesisError
@@ -99,7 +99,7 @@ class Contexts:
 
     row: Int[np.ndarray, " context"]  # the reference whose fixed donors these are
     other: Int[np.ndarray, " context"] | None  # u
-    links: Links  # from each reference to its contexts
+    transitions: Transitions  # from each reference to its contexts
     above: Above | None = None  # donors that were sampled for each context
 
     def __len__(self) -> int:
@@ -112,17 +112,19 @@ def contexts_of(h: Hypothesis, data: Data, references: Rows, policy: Policy, cap
     by_reference = isinstance(others, Fixed) or any(name in h.I for name in policy.donors)
     row = references if by_reference else references[:1]
     if others != "reference":
-        links = Links(np.arange(n), np.arange(n) if by_reference else np.zeros(n, dtype=np.int64), np.ones(n))
-        return Contexts(row, others.rows[row] if isinstance(others, Fixed) else None, links)
+        transitions = Transitions(
+            np.arange(n), np.arange(n) if by_reference else np.zeros(n, dtype=np.int64), np.ones(n)
+        )
+        return Contexts(row, others.rows[row] if isinstance(others, Fixed) else None, transitions)
     columns = {c for name in h.I for inputs in open_inputs(h, name) for c in open_columns(h, name, inputs)}
     donors = Donors(data.everything, representatives(data.numbers(columns)), policy.exclude_self)
     count = donors.count(references)
     refuse_beyond(cap, count, f'follow {count:,} pairs of a reference and its donor (others="reference")')
-    drawn = donors.links(references)
+    drawn = donors.transitions(references)
     distinct_others, number = np.unique(drawn.to, return_inverse=True)
     to = number + (len(distinct_others) * drawn.case if by_reference else 0)
-    links = Links(drawn.case, to, drawn.probability)
-    return Contexts(np.repeat(row, len(distinct_others)), np.tile(distinct_others, len(row)), links)
+    transitions = Transitions(drawn.case, to, drawn.probability)
+    return Contexts(np.repeat(row, len(distinct_others)), np.tile(distinct_others, len(row)), transitions)
 
 
 def open_inputs(h: Hypothesis, name: str, *, apart: bool = False) -> list[tuple[str, ...]]:
@@ -165,11 +167,11 @@ class Draw:
 
 @dataclass(frozen=True, eq=False)
 class Description:
-    """What a node of I draws, and what the law of its value depends on."""
+    """What a node of I draws, and what the distribution of its value depends on."""
 
     draws: tuple[Draw, ...]
-    own: Int[np.ndarray, " row"]  # for each row the first with the same law
-    context: Int[np.ndarray, " context"]  # for each context the first with the same law
+    own: Int[np.ndarray, " row"]  # for each row the first with the same distribution
+    context: Int[np.ndarray, " context"]  # for each context the first with the same distribution
     is_random: bool  # whether donors are drawn here or below, other than those that were sampled
 
 

@@ -13,7 +13,7 @@ from scrubbing.engine.exact.draws import Above, BeyondCapError, Contexts
 from scrubbing.engine.exact.losses import ExactLosses, exact_two_level_variance
 from scrubbing.engine.exact.propagation import CAP, exact_losses, propagation
 from scrubbing.engine.policy import Policy
-from scrubbing.engine.sampling.distributions import Links
+from scrubbing.engine.sampling.distributions import Transitions
 from scrubbing.engine.sampling.streams import Drawn, Fixed, Sample, Stream
 from scrubbing.errors import HypothesisError
 from scrubbing.graph.data import Columns
@@ -76,7 +76,7 @@ def last_losses(
     *,
     cap: int = CAP,
 ) -> ExactLosses:
-    """The law of the scrubbed loss given the donors above the last ones: of each draw of each reference, in order."""
+    """The distribution of each draw's scrubbed loss, given the donors above the last ones; references in order."""
     references = np.repeat(sample.references, sample.draws)
     return exact_losses(h, columns, references, policy, cap=cap, contexts=_sampled(sample, policy, streams))
 
@@ -90,7 +90,7 @@ def _sampled(sample: Sample, policy: Policy, streams: Mapping[str, Stream]) -> C
     if policy.others == "reference" and "other" in streams:
         other = sample.rows(streams["other"])
     itself = np.arange(len(row))
-    return Contexts(row, other, Links(itself, itself, np.ones(len(row))), Above(sample, streams))
+    return Contexts(row, other, Transitions(itself, itself, np.ones(len(row))), Above(sample, streams))
 
 
 def _last_fits(

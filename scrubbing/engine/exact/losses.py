@@ -1,4 +1,4 @@
-"""The law of the scrubbed loss, and what follows from it."""
+"""The distribution of the scrubbed loss, and what follows from it."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -6,18 +6,18 @@ from functools import cached_property
 import numpy as np
 from jaxtyping import Float, Int
 
-from scrubbing.engine.sampling.distributions import Laws, Links, ragged
+from scrubbing.engine.sampling.distributions import Distributions, Transitions, ragged
 
 BLOCK = 2**20  # atoms looked at together
 
 
 @dataclass(frozen=True, eq=False)
 class ExactLosses:
-    """The law of each reference's scrubbed loss, over all draws of donors."""
+    """The distribution of each reference's scrubbed loss, over all draws of donors."""
 
     losses: Float[np.ndarray, " value"]
-    laws: Laws  # of the loss, in each condition of the output
-    links: Links  # from each distinct reference to the conditions
+    distributions: Distributions  # of the loss, in each condition of the output
+    transitions: Transitions  # from each distinct reference to the conditions
     place: Int[np.ndarray, " reference"]  # of each reference among the distinct ones
 
     @property
@@ -33,37 +33,41 @@ class ExactLosses:
     @property
     def largest(self) -> Float[np.ndarray, " reference"]:
         """The largest loss of each reference that any draw of donors leaves."""
-        of_laws = np.maximum.reduceat(self.losses[self.laws.atom], self.laws.starts)
+        of_distributions = np.maximum.reduceat(self.losses[self.distributions.atom], self.distributions.starts)
         largest = np.full(int(self.place.max()) + 1, -np.inf)
-        np.maximum.at(largest, self.links.case, of_laws[self.links.to])
+        np.maximum.at(largest, self.transitions.case, of_distributions[self.transitions.to])
         return largest[self.place]
 
     def mean_absolute_change(self, original: Float[np.ndarray, " reference"]) -> Float[np.ndarray, " reference"]:
         """The expected distance of each reference's scrubbed loss from its loss in the network itself."""
         before = np.empty(int(self.place.max()) + 1)
         before[self.place] = original
-        links, change = self.links, np.zeros(len(before))
-        pieces = self.laws.sizes[links.to].sum() // BLOCK + 1
-        for some in np.array_split(np.arange(len(links.to)), pieces):
-            at, link = self._atoms(some)
-            case = links.case[link]
-            distance = np.abs(self.losses[self.laws.atom[at]] - before[case])
-            change += np.bincount(case, links.probability[link] * self.laws.probability[at] * distance, len(before))
+        transitions, change = self.transitions, np.zeros(len(before))
+        pieces = self.distributions.sizes[transitions.to].sum() // BLOCK + 1
+        for some in np.array_split(np.arange(len(transitions.to)), pieces):
+            at, transition = self._atoms(some)
+            case = transitions.case[transition]
+            distance = np.abs(self.losses[self.distributions.atom[at]] - before[case])
+            change += np.bincount(
+                case, transitions.probability[transition] * self.distributions.probability[at] * distance, len(before)
+            )
         return change[self.place]
 
-    def _atoms(self, links: Int[np.ndarray, " some"]) -> tuple[Int[np.ndarray, " atom"], Int[np.ndarray, " atom"]]:
-        which, place = ragged(self.laws.sizes[self.links.to[links]])
-        return self.laws.starts[self.links.to[links]][which] + place, links[which]
+    def _atoms(
+        self, transitions: Int[np.ndarray, " some"]
+    ) -> tuple[Int[np.ndarray, " atom"], Int[np.ndarray, " atom"]]:
+        which, place = ragged(self.distributions.sizes[self.transitions.to[transitions]])
+        return self.distributions.starts[self.transitions.to[transitions]][which] + place, transitions[which]
 
     @cached_property
     def _moments(self) -> tuple[Float[np.ndarray, " distinct"], Float[np.ndarray, " distinct"]]:
-        laws, links = self.laws, self.links
-        loss = self.losses[laws.atom]
-        mean = np.bincount(laws.case, laws.probability * loss)
-        variance = np.bincount(laws.case, laws.probability * (loss - mean[laws.case]) ** 2)
-        overall = np.bincount(links.case, links.probability * mean[links.to])
-        spread = variance[links.to] + (mean[links.to] - overall[links.case]) ** 2
-        return overall, np.bincount(links.case, links.probability * spread)
+        distributions, transitions = self.distributions, self.transitions
+        loss = self.losses[distributions.atom]
+        mean = np.bincount(distributions.case, distributions.probability * loss)
+        variance = np.bincount(distributions.case, distributions.probability * (loss - mean[distributions.case]) ** 2)
+        overall = np.bincount(transitions.case, transitions.probability * mean[transitions.to])
+        spread = variance[transitions.to] + (mean[transitions.to] - overall[transitions.case]) ** 2
+        return overall, np.bincount(transitions.case, transitions.probability * spread)
 
 
 def exact_two_level_variance(losses: ExactLosses) -> tuple[float, float]:

@@ -1,8 +1,8 @@
-"""Laws of values, propagated node by node.
+"""Distributions of values, propagated node by node.
 
 What a visited node passes on depends on its own datum only through what it reads of it, and its inputs are independent
-given that. So each node needs one law for each distinguishable datum, and donors are combined only across the inputs of
-one node, never across the tree.
+given that. So each node needs one distribution for each distinguishable datum, and donors are combined only across the
+inputs of one node, never across the tree.
 """
 
 from collections import defaultdict
@@ -23,7 +23,15 @@ from scrubbing.engine.memory import allocations_of
 from scrubbing.engine.plan import Planner
 from scrubbing.engine.policy import Policy
 from scrubbing.engine.positions import refuse_illegal_positions
-from scrubbing.engine.sampling.distributions import Laws, Links, first_places, joint, mixture, product, product_sizes
+from scrubbing.engine.sampling.distributions import (
+    Distributions,
+    Transitions,
+    first_places,
+    joint,
+    mixture,
+    product,
+    product_sizes,
+)
 from scrubbing.engine.sampling.streams import Fixed, Sample
 from scrubbing.engine.sampling.values import concatenated, distinct, one_per_row, take
 from scrubbing.errors import DataError
@@ -44,7 +52,7 @@ def exact_losses(
     cap: int = CAP,
     contexts: Contexts | None = None,
 ) -> ExactLosses:
-    """The law of the scrubbed loss of the references in the given rows, over all draws of donors.
+    """The distribution of the scrubbed loss of the references in the given rows, over all draws of donors.
 
     With `contexts`, one for each reference, over all draws but those that were sampled there.
 
@@ -52,10 +60,10 @@ def exact_losses(
     """
     rows, place = np.unique(references, return_inverse=True) if contexts is None else (references, None)
     found = propagation(hypothesis, columns, rows, policy, cap=cap, contexts=contexts)
-    losses, laws, to = found.root()
-    links = found.contexts.links
+    losses, distributions, to = found.root()
+    transitions = found.contexts.transitions
     place = np.arange(len(rows)) if place is None else place
-    return ExactLosses(losses, laws, Links(links.case, to, links.probability), place)
+    return ExactLosses(losses, distributions, Transitions(transitions.case, to, transitions.probability), place)
 
 
 def propagation(
@@ -92,14 +100,14 @@ class _Wired:
 
     draw: Draw
     group: Int[np.ndarray, " condition"]
-    links: Links
+    transitions: Transitions
 
 
 @dataclass(frozen=True, eq=False)
 class _Known:
-    """The laws of a value, and the values that their atoms stand for."""
+    """The distributions of a value, and the values that their atoms stand for."""
 
-    laws: Laws
+    distributions: Distributions
     values: Any
 
 
@@ -118,17 +126,17 @@ class Propagation:
     wired: dict[str, list[_Wired]] = field(default_factory=dict)
     known: dict[str, _Known] = field(default_factory=dict)
 
-    def root(self) -> tuple[np.ndarray, Laws, Rows]:
-        """All losses, their laws in each condition of the output, and which of these each link of the contexts is."""
+    def root(self) -> tuple[np.ndarray, Distributions, Rows]:
+        """All losses, their distributions in each condition of the output, and the condition of each transition."""
         root = self.h.I.output
         for name in self.h.I.order:
             if name in self.wired:
-                self.known[name] = self._law(name)
+                self.known[name] = self._distribution(name)
         losses = self.known[root].values
         if not isinstance(losses, Tensor) or losses.ndim != 1:
             raise DataError("the output of G must be one loss per row, for example loss.mean(dim=-1)")
         to = np.searchsorted(self.conditions[root], self._root_conditions())
-        return losses.cpu().double().numpy(), self.known[root].laws, to
+        return losses.cpu().double().numpy(), self.known[root].distributions, to
 
     @property
     def averages(self) -> bool:
@@ -145,17 +153,17 @@ class Propagation:
                     continue
                 sizes[name] = np.ones(len(self.conditions[name]))
                 for wired in self.wired[name]:
-                    values = np.ones(len(wired.links.to))
+                    values = np.ones(len(wired.transitions.to))
                     for child in wired.draw.children:
-                        values *= sizes[child][self._cases(child, wired.links.to)]
+                        values *= sizes[child][self._cases(child, wired.transitions.to)]
                     most = max(most, values.sum())
-                    sizes[name] *= np.bincount(wired.links.case, values)[wired.group]
+                    sizes[name] *= np.bincount(wired.transitions.case, values)[wired.group]
                 most = max(most, sizes[name].sum())
         return float(most)
 
     def _root_conditions(self) -> Rows:
-        links = self.contexts.links
-        return self._condition(self.h.I.output, self.references[links.case], links.to)
+        transitions = self.contexts.transitions
+        return self._condition(self.h.I.output, self.references[transitions.case], transitions.to)
 
     def _cases(self, child: str, codes: Rows) -> Rows:
         """The place among a child's conditions of each donor and context."""
@@ -180,7 +188,7 @@ class Propagation:
         self.wired[name] = [self._follow(name, draw) for draw in self.nodes[name].draws]
         for wired in self.wired[name]:
             for child in wired.draw.children:
-                wanted[child].append(self._condition(child, *np.divmod(wired.links.to, len(self.contexts))))
+                wanted[child].append(self._condition(child, *np.divmod(wired.transitions.to, len(self.contexts))))
 
     def _follow(self, name: str, draw: Draw) -> _Wired:
         x, s = np.divmod(self.conditions[name], len(self.contexts))
@@ -189,24 +197,24 @@ class Propagation:
         x, s = x[first], s[first]
         if draw.donors is None:
             donor = draw.alike[x if draw.fixed is None else draw.fixed[s]]
-            links = Links(np.arange(len(x)), donor, np.ones(len(x)))
+            transitions = Transitions(np.arange(len(x)), donor, np.ones(len(x)))
         else:
             count = draw.donors.count(x)
             refuse_beyond(self.cap, count, f"follow {count:,} donors of {', '.join(draw.inputs)} at {name!r}")
-            links = draw.donors.links(x)
+            transitions = draw.donors.transitions(x)
         if draw.children:
-            to = links.to * len(self.contexts) + s[links.case]
+            to = transitions.to * len(self.contexts) + s[transitions.case]
         else:
-            to = draw.own_part[x][links.case] * self.data.rows + links.to
-        return _Wired(draw, group, Links(links.case, to, links.probability))
+            to = draw.own_part[x][transitions.case] * self.data.rows + transitions.to
+        return _Wired(draw, group, Transitions(transitions.case, to, transitions.probability))
 
-    # -- upwards: what is the law of its value?
+    # -- upwards: what is the distribution of its value?
 
-    def _law(self, name: str) -> _Known:
-        """The laws of what a node passes on, from those of its inputs."""
+    def _distribution(self, name: str) -> _Known:
+        """The distributions of what a node passes on, from those of its inputs."""
         x = self.conditions[name] // len(self.contexts)
         inputs = [self._input(name, wired) for wired in self.wired[name]]
-        factors = [(known.laws, wired.group) for known, wired in zip(inputs, self.wired[name], strict=True)]
+        factors = [(known.distributions, wired.group) for known, wired in zip(inputs, self.wired[name], strict=True)]
         self._refuse_too_large(name, factors, [" and ".join(w.draw.inputs) for w in self.wired[name]], len(x))
         case, atoms, probability = product(factors, len(x))
         read = set(self.h.read_columns(name)) & set(self.h.G[self.h.image(name)].inputs)
@@ -214,43 +222,46 @@ class Propagation:
         first = first_places(number)
         drawn = [(w.draw, k.values, a[first]) for w, k, a in zip(self.wired[name], inputs, atoms, strict=True)]
         values, equal = distinct(self._evaluated(name, drawn, x[case[first]]), len(first))
-        return _Known(Laws(case, number, probability).renumbered(equal), values)
+        return _Known(Distributions(case, number, probability).renumbered(equal), values)
 
     def _input(self, name: str, wired: _Wired) -> _Known:
-        """The laws of what one draw passes on, in each of its cases."""
-        codes, to = np.unique(wired.links.to, return_inverse=True)
+        """The distributions of what one draw passes on, in each of its cases."""
+        codes, to = np.unique(wired.transitions.to, return_inverse=True)
         if wired.draw.children:
             known = self._run(name, wired.draw, codes)
         else:
             values, number = distinct(self._forward(name, wired.draw, codes), len(codes))
-            known = _Known(Laws(np.arange(len(codes)), number, np.ones(len(codes))), values)
-        return _Known(mixture(known.laws, Links(wired.links.case, to, wired.links.probability)), known.values)
+            known = _Known(Distributions(np.arange(len(codes)), number, np.ones(len(codes))), values)
+        return _Known(
+            mixture(known.distributions, Transitions(wired.transitions.case, to, wired.transitions.probability)),
+            known.values,
+        )
 
     def _run(self, name: str, draw: Draw, codes: Rows) -> _Known:
-        """The laws of the children's values for each donor and context: independent, given these."""
+        """The distributions of the children's values for each donor and context: independent, given these."""
         known = [self.known[child] if draw.position is None else self._at(draw) for child in draw.children]
         cases = [self._cases(child, codes) for child in draw.children]
-        factors = [(k.laws, case) for k, case in zip(known, cases, strict=True)]
+        factors = [(k.distributions, case) for k, case in zip(known, cases, strict=True)]
         self._refuse_too_large(name, factors, draw.inputs, len(codes))
         case, atoms, probability = product(factors, len(codes))
         number = joint(atoms, len(case))
         first = first_places(number)
         values = tuple(take(k.values, atom[first]) for k, atom in zip(known, atoms, strict=True))
-        return _Known(Laws(case, number, probability).renumbered(np.arange(len(first))), values)
+        return _Known(Distributions(case, number, probability).renumbered(np.arange(len(first))), values)
 
     def _at(self, draw: Draw) -> _Known:
-        """The laws of the one position of a child's value that the draw decides."""
+        """The distributions of the one position of a child's value that the draw decides."""
         known = self.known[draw.children[0]]
         here = known.values.select(self._position_axis(draw.inputs[0]), draw.position)
         values, number = distinct(here, len(here))
-        return _Known(known.laws.renumbered(number), values)
+        return _Known(known.distributions.renumbered(number), values)
 
     def _refuse_too_large(
-        self, name: str, factors: list[tuple[Laws, Rows]], inputs: Sequence[str], conditions: int
+        self, name: str, factors: list[tuple[Distributions, Rows]], inputs: Sequence[str], conditions: int
     ) -> None:
         support = defaultdict(list)
-        for (laws, _), names in zip(factors, inputs, strict=True):
-            support[names].append(int(laws.sizes.max()))
+        for (distributions, _), names in zip(factors, inputs, strict=True):
+            support[names].append(int(distributions.sizes.max()))
         each = ", ".join(f"{names} {_support(sizes)}" for names, sizes in support.items())
         count = float(product_sizes(factors, conditions).sum())
         what = f"combine {_shown(count)} values of inputs at {name!r}, visited in {conditions:,} conditions ({each})"

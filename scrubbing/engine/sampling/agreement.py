@@ -12,7 +12,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from scrubbing.errors import DataError
-from scrubbing.graph.binning import Bins, Coarsening
+from scrubbing.graph.binning import Binning, Bins
 
 LONG = 16  # bytes: a longer value is remembered by its hash
 
@@ -133,18 +133,18 @@ def whole(value: Any, rows: int) -> list[Piece]:
     return [Piece(value, 0, rows)]
 
 
-def agreement(pieces: Iterable[Piece], coarsening: Coarsening | None = None, *, donors: int | None = None) -> Classes:
+def agreement(pieces: Iterable[Piece], binning: Binning | None = None, *, donors: int | None = None) -> Classes:
     """The classes of rows on which a feature's values agree: are equal (a tuple in every part), or nearly so.
 
     Values come some rows at a time and are not kept. Raises `DataError` for a value that is not one per row, has NaN,
     or is of no fixed type.
     """
     numbers = _Numbers()
-    return Classes(np.concatenate([numbers(piece) for piece in _coarse(pieces, coarsening)]), donors)
+    return Classes(np.concatenate([numbers(piece) for piece in _binned(pieces, binning)]), donors)
 
 
 def agreement_by_position(
-    pieces: Iterable[Piece], coarsening: Coarsening | None = None, *, donors: int | None = None
+    pieces: Iterable[Piece], binning: Binning | None = None, *, donors: int | None = None
 ) -> PositionClasses:
     """The classes at each position of a feature `[rows, positions]`; of a tuple, rows agree where all its parts do.
 
@@ -152,7 +152,7 @@ def agreement_by_position(
     """
     numbers: list[_Numbers] = []
     found: list[list[np.ndarray]] = []
-    for piece in _coarse(pieces, coarsening):
+    for piece in _binned(pieces, binning):
         parts = [_as_array(part, piece) for part in _flat(piece.value)]
         positions = range(_positions(parts))
         numbers = numbers or [_Numbers() for _ in positions]
@@ -177,17 +177,17 @@ def _flat(value: Any) -> list[Any]:
     return [part for inner in value for part in _flat(inner)] if isinstance(value, tuple) else [value]
 
 
-def _coarse(pieces: Iterable[Piece], coarsening: Coarsening | None) -> Iterable[Piece]:
+def _binned(pieces: Iterable[Piece], binning: Binning | None) -> Iterable[Piece]:
     """The feature with each number replaced by its cell or bin."""
-    if coarsening is None:
+    if binning is None:
         return pieces
 
     def cells(value: Any, piece: Piece) -> Any:
         if isinstance(value, tuple):
             return tuple(cells(part, piece) for part in value)
-        return coarsening(_as_array(value, piece).astype(np.float64))
+        return binning(_as_array(value, piece).astype(np.float64))
 
-    together = [_joined(list(pieces))] if isinstance(coarsening, Bins) else pieces  # quantiles are those of all rows
+    together = [_joined(list(pieces))] if isinstance(binning, Bins) else pieces  # quantiles are those of all rows
     return (replace(piece, value=cells(piece.value, piece)) for piece in together)
 
 

@@ -1,4 +1,4 @@
-"""Laws: finite distributions over numbered values, one for each of many cases, and how they mix and multiply."""
+"""Finite distributions over numbered values, one for each of many cases, and how they mix and multiply."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ Numbers = Int[np.ndarray, " n"]
 
 
 @dataclass(frozen=True, eq=False)
-class Laws:
+class Distributions:
     """A distribution for each case; the atoms of one case stand together, in order of the cases."""
 
     case: Int[np.ndarray, " atom"]
@@ -30,21 +30,21 @@ class Laws:
         """The place of each case's first atom."""
         return np.cumsum(self.sizes) - self.sizes
 
-    def renumbered(self, number: Int[np.ndarray, " value"]) -> "Laws":
-        """The laws of a function of the values: value i becomes value `number[i]`, and equal values of a case merge."""
+    def renumbered(self, number: Int[np.ndarray, " value"]) -> "Distributions":
+        """The distributions of a function of the values: value i becomes `number[i]`; equal values of a case merge."""
         atom = number[self.atom]
         merged = joint([self.case, atom], len(atom))
         kept = first_places(merged)
-        return Laws(self.case[kept], atom[kept], np.bincount(merged, self.probability))
+        return Distributions(self.case[kept], atom[kept], np.bincount(merged, self.probability))
 
 
 @dataclass(frozen=True, eq=False)
-class Links:
+class Transitions:
     """For each case, the cases that it may turn out to be and with what probability."""
 
-    case: Int[np.ndarray, " link"]
-    to: Int[np.ndarray, " link"]
-    probability: Float[np.ndarray, " link"]
+    case: Int[np.ndarray, " transition"]
+    to: Int[np.ndarray, " transition"]
+    probability: Float[np.ndarray, " transition"]
 
 
 def joint(parts: Sequence[Numbers], n: int) -> Numbers:
@@ -101,16 +101,16 @@ class Donors:
     exclude_self: bool
 
     @cached_property
-    def _pairs(self) -> Laws:
-        """The members of each class, as a law over rows with counts for probabilities."""
+    def _pairs(self) -> Distributions:
+        """The members of each class, as a distribution over rows with counts for probabilities."""
         ids = self.classes.ids
-        return Laws(ids, self.alike, np.ones(len(ids))).renumbered(np.arange(len(ids)))
+        return Distributions(ids, self.alike, np.ones(len(ids))).renumbered(np.arange(len(ids)))
 
     def count(self, rows: Numbers) -> int:
-        """How many links there would be."""
+        """How many transitions there would be."""
         return int(self._pairs.sizes[self.classes.ids[rows]].sum())
 
-    def links(self, rows: Numbers) -> Links:
+    def transitions(self, rows: Numbers) -> Transitions:
         """From each of `rows`, by its place, to the rows that stand for its donors."""
         ids, pairs = self.classes.ids[rows], self._pairs
         case, place = ragged(pairs.sizes[ids])
@@ -121,36 +121,40 @@ class Donors:
             weight = weight - (crowd & (donor == self.alike[rows][case]))
             size = size - crowd
         possible = weight > 0
-        return Links(case[possible], donor[possible], (weight / size)[possible])
+        return Transitions(case[possible], donor[possible], (weight / size)[possible])
 
 
-def mixture(laws: Laws, links: Links) -> Laws:
-    """The law of each case of the links: that of the case of `laws` that it turns out to be."""
-    link, place = ragged(laws.sizes[links.to])
-    at = laws.starts[links.to][link] + place
-    weighted = Laws(links.case[link], laws.atom[at], links.probability[link] * laws.probability[at])
-    return weighted.renumbered(np.arange(int(laws.atom.max(initial=-1)) + 1))
+def mixture(distributions: Distributions, transitions: Transitions) -> Distributions:
+    """The distribution of each case of the transitions: that of the case of `distributions` that it turns out to be."""
+    transition, place = ragged(distributions.sizes[transitions.to])
+    at = distributions.starts[transitions.to][transition] + place
+    weighted = Distributions(
+        transitions.case[transition],
+        distributions.atom[at],
+        transitions.probability[transition] * distributions.probability[at],
+    )
+    return weighted.renumbered(np.arange(int(distributions.atom.max(initial=-1)) + 1))
 
 
-def product_sizes(factors: Sequence[tuple[Laws, Numbers]], cases: int) -> Float[np.ndarray, " case"]:
+def product_sizes(factors: Sequence[tuple[Distributions, Numbers]], cases: int) -> Float[np.ndarray, " case"]:
     """The number of atoms that the product would have in each case; a float, for it may be beyond all integers."""
     with np.errstate(over="ignore"):
-        return np.prod([np.ones(cases), *(laws.sizes[group] for laws, group in factors)], axis=0)
+        return np.prod([np.ones(cases), *(distributions.sizes[group] for distributions, group in factors)], axis=0)
 
 
 def product(
-    factors: Sequence[tuple[Laws, Numbers]], cases: int
+    factors: Sequence[tuple[Distributions, Numbers]], cases: int
 ) -> tuple[Int[np.ndarray, " atom"], list[Int[np.ndarray, " atom"]], Float[np.ndarray, " atom"]]:
     """Independent values together: for each atom its case, the atom of each factor, and the probability.
 
-    A factor is laws and, for each case, which of these it takes.
+    A factor is distributions and, for each case, which of these it takes.
     """
     case, place = ragged(product_sizes(factors, cases).astype(np.int64))
     probability, atoms = np.ones(len(case)), []
-    for laws, group in factors:
+    for distributions, group in factors:
         own = group[case]
-        at = laws.starts[own] + place % laws.sizes[own]
-        place = place // laws.sizes[own]
-        atoms.append(laws.atom[at])
-        probability *= laws.probability[at]
+        at = distributions.starts[own] + place % distributions.sizes[own]
+        place = place // distributions.sizes[own]
+        atoms.append(distributions.atom[at])
+        probability *= distributions.probability[at]
     return case, atoms, probability

@@ -15,7 +15,7 @@ from scrubbing.engine.expressions import Call, Caller, Expression
 from scrubbing.lens.components.base import Component
 from scrubbing.lens.components.positions import At, restricted
 from scrubbing.lens.components.projection import Projection
-from scrubbing.lens.components.residual import Difference, PerHead, Resid, Write
+from scrubbing.lens.components.residual import Difference, OutputProjection, PerHead, Resid
 
 PATTERN_QUERY_AXIS = 2
 
@@ -61,12 +61,12 @@ class HeadOutput(Component):
     mask: Offsets | None = None
 
     @cached_property
-    def writer(self) -> Write:
+    def writer(self) -> OutputProjection:
         """What writes what was moved."""
-        return Write(self.W_O)
+        return OutputProjection(self.W_O)
 
     def __call__(self, pattern: PatternValue, v: PerHead) -> Resid:
-        return self.writer(Moved(self.mask)(pattern, v))
+        return self.writer(AttendedValues(self.mask)(pattern, v))
 
     def lower(self, arguments: tuple[Expression, ...], call: Caller) -> Expression:
         """What is off a mask is the whole less what is under it; the whole needs no pattern to be held."""
@@ -76,12 +76,12 @@ class HeadOutput(Component):
         if self.mask is None and isinstance(pattern, Call) and isinstance(pattern.fn, Pattern):
             z = call(FusedHeads(pattern.fn.scale), (*pattern.arguments, v))
         else:
-            z = call(Moved(self.mask), arguments)
+            z = call(AttendedValues(self.mask), arguments)
         return call(self.writer, (z,))
 
 
 @dataclass(frozen=True, eq=False)
-class Moved(Component):
+class AttendedValues(Component):
     """The values moved by a pattern under a mask: each head's `z`."""
 
     mask: Offsets | None
@@ -146,9 +146,9 @@ class Attention(Component):
     sums_inputs: ClassVar[bool] = True
 
     @cached_property
-    def writer(self) -> Write:
+    def writer(self) -> OutputProjection:
         """What writes the heads' `z`."""
-        return Write(self.W_O)
+        return OutputProjection(self.W_O)
 
     def __call__(self, *terms: Resid) -> Resid:
         return self.writer(FusedHeads(self.scale)(self.q(*terms), self.k(*terms), self.v(*terms)))

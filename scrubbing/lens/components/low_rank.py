@@ -13,10 +13,10 @@ from scrubbing.lens.components.cross_entropy import Change, Readings, fold, read
 from scrubbing.lens.components.positions import Index, Weights
 from scrubbing.lens.components.readout import Readout
 from scrubbing.lens.components.residual import (
+    OutputProjection,
     Resid,
     ResidualReader,
     Sum,
-    Write,
     by_matrix,
     difference,
     terms_of,
@@ -27,7 +27,7 @@ Labels = Int[Tensor, "batch position"]
 Final = Float[Tensor, "batch evaluated d_model"]
 
 # The matrices whose part of the final stream hypotheses change (none: the stream as a whole), and each one's changes.
-Group = tuple[tuple[Write, ...], dict[Expression, tuple[Expression, ...]]]
+Group = tuple[tuple[OutputProjection, ...], dict[Expression, tuple[Expression, ...]]]
 
 
 def beside(
@@ -55,7 +55,7 @@ def beside(
 def _groups(readout: Readout, network: Call, others: Sequence[Expression], rows: int, call: Caller) -> list[Group]:
     own = terms_of(network.arguments[3:])
     changed = {o: difference(terms_of(o.arguments[3:]), own) for o in dict.fromkeys(others) if o is not network}
-    by_writes: dict[frozenset[Write | None], list[Expression]] = {}
+    by_writes: dict[frozenset[OutputProjection | None], list[Expression]] = {}
     for other, terms in changed.items():
         if not terms:
             continue
@@ -72,7 +72,7 @@ def _groups(readout: Readout, network: Call, others: Sequence[Expression], rows:
     return [*groups, ((), whole)] if whole else groups
 
 
-def _folding_pays(readout: Readout, writes: Sequence[Write], rows: int) -> bool:
+def _folding_pays(readout: Readout, writes: Sequence[OutputProjection], rows: int) -> bool:
     """Whether making the product of two matrices costs less than it saves, with a position or more in each row."""
     d_model, width = len(readout.W_U), sum(write.width for write in writes)
     return width < d_model and rows * (d_model - width) > width * d_model
@@ -93,7 +93,7 @@ class Folded(Component):
     """The unembedding of what some heads write, or of the stream as a whole: a constant."""
 
     readout: Readout
-    writes: tuple[Write, ...] = ()
+    writes: tuple[OutputProjection, ...] = ()
 
     def __call__(self) -> Float[Tensor, "rows d_vocab"]:
         return fold(self.readout, _matrix(self.writes))
@@ -108,7 +108,7 @@ class ReadingsAt(Component):
     """
 
     readout: Readout
-    groups: tuple[tuple[tuple[Write, ...], int], ...]
+    groups: tuple[tuple[tuple[OutputProjection, ...], int], ...]
 
     @property
     def losses(self) -> int:
@@ -156,5 +156,5 @@ class Chosen:
         return weighted.unflatten(1, self.shape).sum(dim=-1)
 
 
-def _matrix(writes: Sequence[Write]) -> Float[Tensor, "width d_model"] | None:
+def _matrix(writes: Sequence[OutputProjection]) -> Float[Tensor, "width d_model"] | None:
     return torch.cat([write.matrix for write in writes]) if writes else None

@@ -52,7 +52,7 @@ class Combination(Component):
 
 
 @dataclass(frozen=True, eq=False)
-class Write(Component):
+class OutputProjection(Component):
     """What heads add to the stream: each head's `z` through its output matrix, summed over heads."""
 
     W_O: Float[Tensor, "head d_head d_model"]
@@ -120,7 +120,7 @@ class ResidualReader(Component):
 
 
 # A stream told apart: how often each term is added, with the matrix that wrote it if it is a `z`.
-Terms = Counter[tuple[Write | None, Expression]]
+Terms = Counter[tuple[OutputProjection | None, Expression]]
 
 
 def terms_of(arguments: Iterable[Expression]) -> Terms:
@@ -134,7 +134,7 @@ def terms_of(arguments: Iterable[Expression]) -> Terms:
                 waiting += [(part, times) for part in parts]
             case Call(Difference(), (value, guess)):
                 waiting += [(value, times), (guess, -times)]
-            case Call(Write() as write, (z,)):
+            case Call(OutputProjection() as write, (z,)):
                 terms[write, z] += times
             case _:
                 terms[None, argument] += times
@@ -148,9 +148,9 @@ def difference(terms: Terms, others: Terms) -> Terms:
     return Counter({term: times for term, times in left.items() if times})
 
 
-def by_matrix(terms: Terms, call: Caller) -> dict[Write | None, Expression]:
+def by_matrix(terms: Terms, call: Caller) -> dict[OutputProjection | None, Expression]:
     """What each matrix writes, and under None what no matrix did: sums of the terms as often as they count."""
-    groups: dict[Write | None, list[tuple[Expression, int]]] = {}
+    groups: dict[OutputProjection | None, list[tuple[Expression, int]]] = {}
     for (write, value), times in terms.items():
         groups.setdefault(write, []).append((value, times))
     return {write: _combined(members, call) for write, members in groups.items()}
