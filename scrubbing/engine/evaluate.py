@@ -29,6 +29,7 @@ from scrubbing.engine.row_sharing import Arranged, Draws, RowsOfDraws, arranged,
 from scrubbing.engine.sampling.agreement import Classes, Piece, PositionClasses, agreement, agreement_by_position
 from scrubbing.engine.sampling.randomness import keyed_uniforms
 from scrubbing.engine.sampling.streams import Given, Pool, Sample, Stream
+from scrubbing.engine.sampling.values import flat, mapped, take
 from scrubbing.errors import DataError, HypothesisError, ScrubbingWarning
 from scrubbing.graph.data import appended
 
@@ -71,10 +72,11 @@ class Evaluator:
     columns: dict[str, Tensor | np.ndarray]  # rows that are made are added at their end
     sample: Sample
     memory: int = DEFAULT  # bytes that values may take together
-    _tables: dict[Expression, Tensor] = field(default_factory=dict, repr=False)
+    _tables: dict[Expression, Any] = field(default_factory=dict, repr=False)
     _constants: dict[tuple[Any, ...], Any] = field(default_factory=dict, repr=False)
     _classes: dict[tuple[Feature, int], Classes | PositionClasses] = field(default_factory=dict, repr=False)
     _sizes: dict[tuple[Expression, ...], int] = field(default_factory=dict, repr=False)
+    _floating: dict[Expression, bool] = field(default_factory=dict, repr=False)
     _has_rows: dict[Callable[..., Any], bool] = field(default_factory=dict, repr=False)
 
     def losses(
@@ -212,9 +214,12 @@ class Evaluator:
         return max(PIECE, READ * self._rows // max(1, size))
 
     def is_floating(self, value: Expression) -> bool:
-        """Whether a value is a tensor of floating-point numbers; found on the first row."""
-        first = self._values([value], lambda stream: np.zeros(1, dtype=np.int64))[0]
-        return isinstance(first, Tensor) and first.is_floating_point()
+        """Whether a value is a tensor of floating-point numbers, or a tuple of such; found on the first row."""
+        if value not in self._floating:
+            first = self._values([value], lambda stream: np.zeros(1, dtype=np.int64))[0]
+            parts = flat(first)
+            self._floating[value] = bool(parts) and all(isinstance(p, Tensor) and p.is_floating_point() for p in parts)
+        return self._floating[value]
 
     def values(self, roots: Sequence[Expression], draws: Draws, observe: Observer | None = None) -> list[Any]:
         """The roots' values for some draws; `observe` is told of each step when it is done."""
@@ -254,7 +259,7 @@ class Evaluator:
             case Assembled():
                 return self._assembled(step, rows)
             case Averaged(_, classes, stream):
-                return self._means(step)[torch.from_numpy(classes.ids[rows(stream)])]
+                return take(self._means(step), classes.ids[rows(stream)])
 
     def _constant(self, key: tuple[Any, ...], make: Callable[[], Any]) -> Any:
         """A value that is the same in every chunk."""
@@ -262,16 +267,18 @@ class Evaluator:
             self._constants[key] = make()
         return self._constants[key]
 
-    def _means(self, step: Averaged) -> Tensor:
+    def _means(self, step: Averaged) -> Any:
         """The mean value of each class, on unmixed rows of the whole dataset."""
         if step not in self._tables:
-            totals: dict[int, Tensor] = {}
+            totals: dict[int, Any] = {}
             for rows in _in_pieces(self.sample.dataset_rows, PIECE):
                 value = self._values([step.value], lambda stream, rows=rows: rows)[0]
-                for c, row in zip(step.classes.ids[rows].tolist(), value, strict=True):
-                    totals[c] = totals[c] + row if c in totals else row
+                for place, c in enumerate(step.classes.ids[rows].tolist()):
+                    row = take(value, place)
+                    totals[c] = mapped(torch.add, totals[c], row) if c in totals else row
             sizes = step.classes.sizes.tolist()
-            self._tables[step] = torch.stack([totals[c] / size for c, size in enumerate(sizes)])
+            means = [mapped(lambda total, size=size: total / size, totals[c]) for c, size in enumerate(sizes)]
+            self._tables[step] = mapped(lambda *rows: torch.stack(rows), *means)
         return self._tables[step]
 
     # -- values whose positions come from different rows

@@ -41,7 +41,7 @@ class Settings(TypedDict, total=False):
     unclaimed: Unclaimed
     together: Sequence[Iterable[str]]
     seed: Count
-    exact: bool | str
+    exact: bool
     until: float | None
     memory: Memory | None
     check: bool
@@ -62,7 +62,7 @@ class Options:
     unclaimed: Unclaimed = "resample"
     together: Sequence[Iterable[str]] = ()
     seed: Count = 0
-    exact: bool | str = False
+    exact: bool = False
     until: float | None = None
     memory: Memory | None = None
     check: bool = True
@@ -81,7 +81,7 @@ class Prepared:
     planner: Planner
     evaluator: Evaluator
     settings: Mapping[str, Any]
-    exact: bool | str
+    exact: bool
     rule: Stopping | None
 
     @property
@@ -98,15 +98,15 @@ def prepare(
 ) -> Prepared:
     """Check the arguments, and plan what they ask for."""
     named = by_name(hypotheses)
-    if options.exact not in (False, True, "last"):
-        raise HypothesisError(f'exact={options.exact!r} is no mode; choose False, True or "last"')
+    if not isinstance(options.exact, bool):
+        raise HypothesisError(f"exact={options.exact!r} is no mode; choose False or True")
     columns = as_columns(data)
     draws = at_least_one("draws", options.draws)
     dataset_rows = len(next(iter(columns.values())))
     references = options.references
     if options.exact:  # before anything of that size is made
         asked = dataset_rows if references is None else number_drawn(references) or len(cast(Sized, references))
-        refuse_too_many_rows(dataset_rows, asked, draws=draws if options.exact == "last" else 1)
+        refuse_too_many_rows(dataset_rows, asked)
     policy = policy_of(options, dataset_rows)
     rule = _stopping_rule(options, policy, dataset_rows)
     seed = whole_number("seed", options.seed)
