@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from jaxtyping import config
+from known_answers import TINY, TINY_DATA
 
 from scrubbing import (
     Case,
@@ -72,10 +73,6 @@ def same_donors(one, other):
 
 # -- bad input
 
-TINY_DATA = {"x": [0.0, 1.0, 2.0, 3.0], "y": [0.0, 1.0, 2.0, 3.0]}
-TINY = Hypothesis(
-    Graph(h=lambda x: 1 * x, loss=lambda h, y: (h - y).abs()), Graph(h=lambda x: x % 2, loss=reads("h", "y"))
-)
 NAN_FEATURE = Hypothesis(TINY.G, TINY.I | {"h": lambda x: (x - 1).sqrt()})
 WIDE_LOSS = Hypothesis(TINY.G | {"loss": lambda h, y: torch.stack([h, y], dim=1)}, TINY.I)
 BY_POSITION = Hypothesis(TINY.G, TINY.I | {"h": per_position(lambda x: torch.stack([x, x], dim=1))})

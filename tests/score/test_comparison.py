@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from jaxtyping import config
-from test_score import score
+from scores import score
 
 from scrubbing import DataError, compare
 from scrubbing.score.comparison import Comparison

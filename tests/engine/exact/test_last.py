@@ -8,9 +8,8 @@ import pytest
 import torch
 from hypothesis import given, reject
 from hypothesis import strategies as st
-from test_exact import examples
-from test_oracles import SMALL, TRAPS
-from test_scrub_reference import datasets, hypotheses, policies
+from known_answers import SMALL, TRAPS
+from strategies import datasets, examples, hypotheses, policies
 
 from scrubbing import Graph, Hypothesis, HypothesisError, Node, Score, per_position, reads, scrub
 
