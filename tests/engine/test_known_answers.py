@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-from jaxtyping import config
 from known_answers import KEEP_X1, RIGHT_OR, SMALL, TRAPS, WRONG_OR, Oracle, known, table
 from scipy import stats
 
@@ -10,14 +9,6 @@ from scrubbing import Graph, reads
 
 REFERENCES = 20_000
 SEEDS = range(20)
-
-
-@pytest.fixture
-def unchecked():
-    """As on a user's machine, where annotations are not checked: several times as fast."""
-    config.update("jaxtyping_disable", True)
-    yield
-    config.update("jaxtyping_disable", False)
 
 
 @pytest.mark.usefixtures("unchecked")
