@@ -50,3 +50,10 @@ def test_all_of_them_at_once():
 def test_nothing_else_is(name):
     with pytest.raises(AttributeError, match=rf"^module 'scrubbing' has no attribute '{name}'$"):
         getattr(scrubbing, name)
+
+
+def test_importing_scrubbing_loads_neither_transformer_lens_nor_pandas():
+    command = [sys.executable, "-c", "from scrubbing import scrub; import sys; print(*sys.modules)"]
+    loaded = subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()
+    assert {"scrubbing", "torch", "networkx"} <= set(loaded)
+    assert not {"transformer_lens", "transformers", "pandas"} & set(loaded)
