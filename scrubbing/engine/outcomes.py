@@ -12,6 +12,7 @@ from torch import Tensor
 from scrubbing.engine.evaluate import Advance, Evaluator
 from scrubbing.engine.exact import exact_losses, exact_two_level_variance
 from scrubbing.engine.expressions import Compared, Expression
+from scrubbing.engine.interpreter import Interpreter
 from scrubbing.engine.plan import Planner, Scrubbed
 from scrubbing.engine.sampling.streams import References, Sample
 from scrubbing.engine.sequential import CheckpointsFor, Ratio, losses_until, no_checkpoints
@@ -140,12 +141,13 @@ def outcomes_until(
 
 def exact_outcomes(jobs: Sequence[Job], planner: Planner, evaluator: Evaluator, advance: Advance) -> list[Outcome]:
     """Expected losses over all draws of donors; what is equal is worked out once."""
-    one_draw = Evaluator(evaluator.columns, replace(evaluator.sample, draws=1))
+    columns, sample = evaluator.interpreter.columns, evaluator.sample
+    one_draw = Evaluator(Interpreter(columns, replace(sample, draws=1)))
     known: dict[Expression, Estimate] = {}
 
     def estimate(h: Hypothesis, planned: Scrubbed, original: PerReference) -> Estimate:
         if planned.output not in known:
-            found = exact_losses(h, evaluator.columns, evaluator.sample.references, planner.policy)
+            found = exact_losses(h, columns, sample.references, planner.policy)
             change = found.mean_absolute_change(original)
             known[planned.output] = Estimate(found.mean, change, *exact_two_level_variance(found))
         return known[planned.output]

@@ -51,7 +51,7 @@ class Dataset(Protocol):
         """Which rows agree on a feature."""
         ...
 
-    def made(self, maker: DonorSampler, path: Path, parent: Stream, feature: Feature) -> Stream:
+    def made(self, sampler: DonorSampler, path: Path, parent: Stream, feature: Feature) -> Stream:
         """Donors made to agree with the parent's datums on a feature."""
         ...
 
@@ -245,7 +245,7 @@ class _Walk:
                     arguments.append(self._unclaimed(name, taken, path, x))
                 case ClaimedInput():
                     arguments.append((yield self._claimed(name, taken, path, x)))
-        return self.planner.expressions.call(self.h.G[image].fn, tuple(arguments))
+        return self.planner.expressions.call(self.h.G[image].fn, tuple(arguments), image)
 
     def _unclaimed(self, name: str, open_: OpenInput, path: Path, x: Stream) -> Expression:
         if self.policy.unclaimed != "resample" and open_.own:

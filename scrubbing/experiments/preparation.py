@@ -6,6 +6,8 @@ from typing import Any, TypedDict, cast
 
 from scrubbing.engine.evaluate import Evaluator
 from scrubbing.engine.exact import refuse_too_many_rows
+from scrubbing.engine.features import Features
+from scrubbing.engine.interpreter import Interpreter
 from scrubbing.engine.memory import Memory, memory_in_bytes
 from scrubbing.engine.outcomes import Job
 from scrubbing.engine.plan import Planner
@@ -112,8 +114,8 @@ def prepare(
     seed = whole_number("seed", options.seed)
     chosen = choose_references(rule.most if rule else references, dataset_rows, seed)
     sample = Sample(chosen, dataset_rows, seed=seed, draws=draws, exclude_self=options.exclude_self)
-    evaluator = Evaluator(dict(columns), sample, memory_in_bytes(options.memory))
-    planner = Planner(policy, evaluator)
+    interpreter = Interpreter(dict(columns), sample, memory_in_bytes(options.memory))
+    evaluator, planner = Evaluator(interpreter), Planner(policy, Features(interpreter))
     check_names(named, policy, columns, baseline)
     settings = {
         "others": options.others if isinstance(options.others, str) else "pairing",

@@ -159,7 +159,7 @@ def _described(prepared: Prepared) -> Described:
         prepared.data,
         policy=prepared.planner.policy,
         sample=prepared.sample,
-        settings={**prepared.settings, "memory": prepared.evaluator.memory},
+        settings={**prepared.settings, "memory": prepared.evaluator.interpreter.memory},
     )
 
 
@@ -167,7 +167,7 @@ def _computed(
     prepared: Prepared, record: Recording | None, *, check: bool, progress: bool | Callable[[int, int], None] | None
 ) -> list[Score]:
     if check:
-        check_networks([job.hypothesis.G for job in prepared.jobs], prepared.planner, prepared.evaluator)
+        check_networks([job.hypothesis.G for job in prepared.jobs], prepared.planner, prepared.evaluator.interpreter)
     outcomes, sample, rule = _outcomes(prepared, record, progress)
     scores = [
         _score(name, job, outcome, sample, prepared.settings, rule)

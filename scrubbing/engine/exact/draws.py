@@ -7,7 +7,8 @@ from functools import cached_property
 import numpy as np
 from jaxtyping import Int
 
-from scrubbing.engine.evaluate import Evaluator
+from scrubbing.engine.features import Features
+from scrubbing.engine.interpreter import Interpreter
 from scrubbing.engine.plan import Planner
 from scrubbing.engine.policy import Policy, mean
 from scrubbing.engine.rules import ClaimedInput, OpenInput, Rules, rules, upstream_columns
@@ -136,7 +137,8 @@ class Describer:
     @cached_property
     def planner(self) -> Planner:
         """It knows which rows agree."""
-        return Planner(self.policy, Evaluator(dict(self.data.columns), Sample(np.arange(1), self.data.rows)))
+        sample = Sample(np.arange(1), self.data.rows)
+        return Planner(self.policy, Features(Interpreter(dict(self.data.columns), sample)))
 
     def describe(self, name: str) -> Description:
         """A node whose children were described before."""

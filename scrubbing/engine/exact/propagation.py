@@ -16,9 +16,10 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
-from scrubbing.engine.evaluate import Evaluator
 from scrubbing.engine.exact.draws import Contexts, Data, Describer, Description, Draw, Rows, contexts_of, refuse_beyond
 from scrubbing.engine.exact.losses import ExactLosses
+from scrubbing.engine.features import Features
+from scrubbing.engine.interpreter import Interpreter
 from scrubbing.engine.memory import allocations_of
 from scrubbing.engine.plan import Planner
 from scrubbing.engine.policy import Policy
@@ -230,11 +231,11 @@ class Propagation:
     def _forward(self, name: str, draw: Draw, codes: Rows) -> Any:
         """The values of a draw's unclaimed inputs, for pairs of an own datum and a donor."""
         own, donor = (Fixed(rows) for rows in np.divmod(codes, self.data.rows))
-        evaluator = Evaluator(dict(self.data.columns), Sample(np.arange(len(codes)), self.data.rows))
-        planner = Planner(self.policy, evaluator)
+        interpreter = Interpreter(dict(self.data.columns), Sample(np.arange(len(codes)), self.data.rows))
+        planner = Planner(self.policy, Features(interpreter))
         roots = [planner.unclaimed(self.h.G, open_, own, lambda: donor) for open_ in draw.open]
         roots = roots or [planner.on(own, self.h.G, p) for p in draw.inputs]
-        return _in_chunks(name, len(codes), lambda *chunk: tuple(evaluator.values(roots, slice(*chunk))))
+        return _in_chunks(name, len(codes), lambda *chunk: tuple(interpreter.values(roots, slice(*chunk))))
 
     def _evaluated(self, name: str, drawn: list[tuple[Draw, Any, Rows]], x: Rows) -> Any:
         """The image of a node on combinations of what was drawn; the columns that it reads come from `x`."""
