@@ -5,7 +5,8 @@ from dataclasses import dataclass, field
 
 from scrubbing.errors import HypothesisError, nearest
 from scrubbing.graph.differences import Diff, diff
-from scrubbing.graph.graph import Graph, Node
+from scrubbing.graph.graph import Graph
+from scrubbing.graph.nodes import Node
 
 
 @dataclass(frozen=True)
