@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -11,11 +11,11 @@ from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor
 
+from scrubbing.engine.component import Component
 from scrubbing.engine.expressions import Call, Caller, Expression
-from scrubbing.lens.components.base import Component
-from scrubbing.lens.components.positions import At, restricted
+from scrubbing.lens.components.positions import At, Restrictable, restricted
 from scrubbing.lens.components.projection import Projection
-from scrubbing.lens.components.residual import Difference, OutputProjection, PerHead, Resid
+from scrubbing.lens.components.residual import Difference, OutputProjection, PerHead, Resid, Summing
 
 PATTERN_QUERY_AXIS = 2
 
@@ -98,7 +98,7 @@ class AttendedValues(Component):
 
 
 @dataclass(frozen=True, eq=False)
-class FusedHeads(Component):
+class FusedHeads(Restrictable):
     """Each head's `z` of its queries, keys and values: the pattern is never held."""
 
     scale: float
@@ -131,7 +131,7 @@ class FusedHeadsAt(Component):
 
 
 @dataclass(frozen=True, eq=False)
-class Attention(Component):
+class Attention(Summing):
     """One or several heads of a layer, from the residual stream to what they write: `[batch, position, d_model]`.
 
     The layer's output bias is not theirs (see `ResidualReader`); their value bias is.
@@ -142,8 +142,6 @@ class Attention(Component):
     v: Projection
     W_O: Float[Tensor, "head d_head d_model"]
     scale: float
-
-    sums_inputs: ClassVar[bool] = True
 
     @cached_property
     def writer(self) -> OutputProjection:

@@ -1,14 +1,13 @@
 """Positions needed: what is read only where the loss is evaluated is computed only there."""
 
 from dataclasses import dataclass, replace
-from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Bool, Float, Int, Real
 from torch import Tensor
 
+from scrubbing.engine.component import Component
 from scrubbing.engine.expressions import Call, Caller, Expression
-from scrubbing.lens.components.base import Component
 
 Index = Int[Tensor, "batch evaluated"]
 Weights = Real[Tensor, "batch position"] | Bool[Tensor, "batch position"]
@@ -86,13 +85,13 @@ class At:
     mask: Expression
 
 
-@runtime_checkable
-class Restrictable(Protocol):
+@dataclass(frozen=True, eq=False)
+class Restrictable(Component):
     """A function that knows a cheaper way to its value at some positions than all of it."""
 
     def restricted(self, arguments: tuple[Expression, ...], at: At, call: Caller) -> Expression:
         """Its value at the positions needed."""
-        ...
+        raise NotImplementedError
 
 
 def restricted(value: Expression, at: At, call: Caller) -> Expression:
