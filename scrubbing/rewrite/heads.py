@@ -92,7 +92,8 @@ def split_qkv(G: Graph, *names: str, reader: str | None = None) -> Graph:
     """A head (or group) as `{name}_q`, `_k`, `_pattern`, `_v` and what it writes, each with inputs of its own."""
     for given in names:
         G, name = _for_reader(G, given, reader)
-        heads, inputs = _fn_of(G, name, Attention, "an attention head, not yet split"), G[name].inputs
+        heads, node = _fn_of(G, name, Attention, "an attention head, not yet split"), G[name]
+        inputs, tokens = _terms_of(node), node.inputs[_place(node).stop :]
         q, k, v, pattern = (f"{name}_{part}" for part in ("q", "k", "v", "pattern"))
         for new in (q, k, v, pattern):
             _require_new(G, new)
@@ -101,7 +102,7 @@ def split_qkv(G: Graph, *names: str, reader: str | None = None) -> Graph:
                 q: Node(heads.q, inputs, RESID_POSITION_AXIS),
                 k: Node(heads.k, inputs, RESID_POSITION_AXIS),
                 v: Node(heads.v, inputs, RESID_POSITION_AXIS),
-                pattern: Node(Pattern(heads.scale), (q, k), PATTERN_QUERY_AXIS),
+                pattern: Node(Pattern(heads.scores), (q, k, *tokens), PATTERN_QUERY_AXIS),
                 name: Node(HeadOutput(heads.W_O), (pattern, v), RESID_POSITION_AXIS),
             }
         )
