@@ -4,14 +4,13 @@ A function that mixes rows, or writes into its inputs, gives other answers when 
 bounds and the sharing of equal values would then change what a hypothesis scores.
 """
 
-from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from scrubbing.engine.expressions import OPAQUE
+from scrubbing.engine.component import Component
 from scrubbing.engine.memory import is_out_of_memory
 from scrubbing.engine.sampling.values import flat, take
 from scrubbing.errors import DataError, NodeError, ScrubbingError
@@ -46,7 +45,7 @@ def check_features(I: Graph, columns: Columns) -> None:
 
 def _is_opaque(node: Node) -> bool:
     """Whether nothing is known of a node's function: it is neither ours nor a claim of inputs alone."""
-    return not isinstance(node.fn, Reads | OPAQUE)
+    return not isinstance(node.fn, Reads | Component)
 
 
 def _check(graph: Graph, names: list[str], columns: Columns) -> Values:
@@ -122,7 +121,9 @@ def _refuse_other_lengths(name: str, node: Node, value: Any, rows: int) -> None:
 
 
 def _taken(value: Any, rows: np.ndarray) -> Any:
-    return tuple(part[torch.from_numpy(rows.copy())] if isinstance(part, Tensor) else part[rows] for part in _arrays(value))
+    return tuple(
+        part[torch.from_numpy(rows.copy())] if isinstance(part, Tensor) else part[rows] for part in _arrays(value)
+    )
 
 
 def _same(a: Any, b: Any, tolerance: float) -> bool:
