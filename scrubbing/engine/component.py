@@ -1,7 +1,7 @@
 """What the engine may ask of a function, beside calling it. Any function that is no `Component` is only called."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass, fields
 from functools import cached_property
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -67,7 +67,8 @@ class Component:
 
 def _content(value: Any) -> Any:
     if not isinstance(value, Tensor):
-        return function_key(value) if is_dataclass(value) and not isinstance(value, Component) else (type(value), value)
+        opaque = callable(value) and not isinstance(value, Component)
+        return function_key(value) if opaque else (type(value), value)
     content = value.detach().cpu().contiguous()
     numbers = content.reshape(-1).view(torch.uint8).numpy()
     return value.dtype, tuple(value.shape), str(value.device), blake2b(numbers.data).digest()

@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 
 from scrubbing.engine.component import Component
-from scrubbing.engine.memory import is_out_of_memory
+from scrubbing.engine.interpreter import called
 from scrubbing.engine.sampling.values import flat, take
-from scrubbing.errors import DataError, NodeError, ScrubbingError
+from scrubbing.errors import DataError
 from scrubbing.graph import Graph, Node, Reads
 from scrubbing.graph.data import Columns
 
@@ -70,6 +70,7 @@ def _check(graph: Graph, names: list[str], columns: Columns) -> Values:
     return together
 
 
+@torch.no_grad()
 def _computed(graph: Graph, order: list[str], columns: Columns, rows: np.ndarray) -> Values:
     """The values of nodes on some rows; raises where a function writes into what it reads."""
     values: Values = {}
@@ -82,7 +83,7 @@ def _computed(graph: Graph, order: list[str], columns: Columns, rows: np.ndarray
                 values[i] = take(columns[i], rows)
         arguments = [values[i] for i in node.inputs]
         before = [_snapshot(argument) for argument in arguments]
-        values[step] = called(step, node, arguments)
+        values[step] = called(step, node.fn, arguments)
         for i, argument, was in zip(node.inputs, arguments, before, strict=True):
             if not _same(argument, was, tolerance=0.0):
                 raise DataError(
@@ -90,19 +91,6 @@ def _computed(graph: Graph, order: list[str], columns: Columns, rows: np.ndarray
                     f"(torch.relu(x), not x.relu_())"
                 )
     return values
-
-
-@torch.no_grad()
-def called(name: str, node: Node, arguments: list[Any]) -> Any:
-    """The value of a node's function. Raises `NodeError` with what it raises as the cause."""
-    try:
-        return node.fn(*arguments)
-    except ScrubbingError:
-        raise
-    except Exception as error:
-        if is_out_of_memory(error):
-            raise
-        raise NodeError(name, error) from error
 
 
 def _snapshot(value: Any) -> Any:
@@ -121,9 +109,7 @@ def _refuse_other_lengths(name: str, node: Node, value: Any, rows: int) -> None:
 
 
 def _taken(value: Any, rows: np.ndarray) -> Any:
-    return tuple(
-        part[torch.from_numpy(rows.copy())] if isinstance(part, Tensor) else part[rows] for part in _arrays(value)
-    )
+    return tuple(take(part, np.ascontiguousarray(rows)) for part in _arrays(value))
 
 
 def _same(a: Any, b: Any, tolerance: float) -> bool:

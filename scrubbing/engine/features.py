@@ -27,6 +27,11 @@ class Features:
     _classes: dict[tuple[Feature, int], Classes | PositionClasses] = field(default_factory=dict, repr=False)
     _floating: dict[Expression, bool] = field(default_factory=dict, repr=False)
 
+    @property
+    def rows(self) -> int:
+        """How many rows there are, those that were made included."""
+        return self.interpreter.rows
+
     def classes(self, feature: Feature) -> Classes | PositionClasses:
         """Which rows of the dataset agree on a feature."""
         known = feature, self.interpreter.rows

@@ -92,7 +92,8 @@ class Interpreter:
                 fitted = self._constant((fn, column, self.rows), lambda: fn.fitted(self.columns[column]))
                 return fitted(values[argument])
             case Call():
-                return _called(step, [values[argument] for argument in step.arguments])
+                name = step.name or type(step.fn).__name__
+                return called(name, step.fn, [values[argument] for argument in step.arguments])
             case Gathered(value, pool, stream):
                 return gathered(values[value], rows(pool), rows(stream))
             case Assembled():
@@ -167,16 +168,16 @@ def in_pieces(rows: int, size: int) -> Iterator[np.ndarray]:
     return (np.arange(start, min(start + size, rows)) for start in range(0, rows, size))
 
 
-def _called(step: Call, arguments: Sequence[Any]) -> Any:
-    """The value of a call. What goes wrong inside of a function is said with the name of its node."""
+def called(name: str, fn: Callable[..., Any], arguments: Sequence[Any]) -> Any:
+    """The value of a node's function. Raises `NodeError` with what the function raises as its cause."""
     try:
-        return step.fn(*arguments)
+        return fn(*arguments)
     except ScrubbingError:
         raise
     except Exception as error:
         if is_out_of_memory(error):
             raise
-        raise NodeError(step.name or type(step.fn).__name__, error) from error
+        raise NodeError(name, error) from error
 
 
 def _has_constant(step: Expression) -> bool:

@@ -23,10 +23,10 @@ from scrubbing.engine.rules import (
     rules,
     upstream_columns,
 )
-from scrubbing.engine.sampling.agreement import Classes, PositionClasses, intersection
+from scrubbing.engine.sampling.agreement import Classes, PositionClasses, alike, intersection
 from scrubbing.engine.sampling.streams import Drawn, Fixed, References, Stream
-from scrubbing.errors import HypothesisError
-from scrubbing.graph import Graph, Reads
+from scrubbing.errors import DataError, HypothesisError
+from scrubbing.graph import Graph
 from scrubbing.graph.binning import Binning
 from scrubbing.graph.hypothesis import Hypothesis
 
@@ -47,6 +47,11 @@ class Feature:
 class Dataset(Protocol):
     """What planning has to know of the data."""
 
+    @property
+    def rows(self) -> int:
+        """How many rows there are, those that were made included."""
+        ...
+
     def classes(self, feature: Feature) -> Classes | PositionClasses:
         """Which rows agree on a feature."""
         ...
@@ -62,12 +67,16 @@ class Dataset(Protocol):
 
 @dataclass(frozen=True)
 class Visit:
-    """One node of I as the recursion met it: whose datum it followed, and whose it took."""
+    """One node of I as the recursion met it: whose datum it followed, and whose it took.
+
+    `alike` are classes of rows that make no difference to each other as the donor; None where it is the reader's datum.
+    """
 
     path: str
     parent: Stream
     donor: Stream
     classes: Classes | PositionClasses
+    alike: Classes | None
 
 
 @dataclass(frozen=True)
@@ -84,6 +93,7 @@ class Scrubbed:
     values: Mapping[str, Expression]
     leaves_open: bool  # whether anything is left to a donor u
     idle: tuple[str, ...]  # nodes of I whose claims change nothing: unclaimed, they would have the same streams
+    arguments: tuple[Expression, ...]  # of the output
     resampled: tuple[str, ...]  # inputs that the policy would average, resampled since a claim passes columns of theirs
 
 
@@ -119,8 +129,19 @@ class Planner:
         return Feature(name, self.on(References(), I, name), I[name].per_position, I[name].binning)
 
     def classes(self, hypothesis: Hypothesis, name: str) -> Classes | PositionClasses:
-        """Which rows agree on a node of I."""
-        return self.dataset.classes(self.feature(hypothesis, name))
+        """Which rows agree on a node of I. What is wrong with its value is said of the node where it arises."""
+        try:
+            return self.dataset.classes(self.feature(hypothesis, name))
+        except DataError:
+            for upstream in hypothesis.I.upstream(name):
+                self.dataset.classes(self.feature(hypothesis, upstream))
+            raise
+
+    def column_classes(self, column: str) -> Classes:
+        """Which rows agree on a column."""
+        classes = self.dataset.classes(Feature(column, self.expressions.leaf(column, References()), False))
+        assert isinstance(classes, Classes)  # for the type checker: only claims per position have others
+        return classes
 
     def agreement(self, hypothesis: Hypothesis, group: tuple[str, ...]) -> Classes | PositionClasses:
         """Which rows may stand in: those that agree on all nodes of a group that shares its donor."""
@@ -150,9 +171,7 @@ class Planner:
         if callable(instead) or instead == "zero":
             return self.expressions.call(Each(instead if callable(instead) else _zeros), (donated,))
         by = instead.by if isinstance(instead, mean) else None
-        grouping = self.expressions.leaf(by, References()) if by else self.expressions.call(Reads(), ())
-        classes = self.dataset.classes(Feature(by or "everything", grouping, per_position=False))
-        assert isinstance(classes, Classes)  # for the type checker: only claims per position have others
+        classes = self.column_classes(by) if by else alike([], self.dataset.rows)
         return self.expressions.averaged(self.on(References(), G, p), classes, own)
 
 
@@ -199,10 +218,12 @@ class _Walk:
     values: dict[str, Expression] = field(default_factory=dict)
     leaves_open: bool = False
     effective: set[str] = field(default_factory=set)
+    arguments: tuple[Expression, ...] = ()
     resampled: dict[str, None] = field(default_factory=dict)
     _seen: dict[Any, Expression] = field(default_factory=dict)
     _rules: dict[str, Rules] = field(default_factory=dict)
     _branching: dict[str, int] = field(default_factory=dict)
+    _alike_by_name: dict[str, Classes] = field(default_factory=dict)
 
     @property
     def policy(self) -> Policy:
@@ -214,7 +235,14 @@ class _Walk:
         root = _completed(self.visit(output, (output,), References()))
         idle = tuple(name for name in self.h.I.order if name != output and name not in self.effective)
         return Scrubbed(
-            root, tuple(self.visits), self.streams, self.values, self.leaves_open, idle, tuple(self.resampled)
+            root,
+            tuple(self.visits),
+            self.streams,
+            self.values,
+            self.leaves_open,
+            idle,
+            self.arguments,
+            tuple(self.resampled),
         )
 
     def rules(self, name: str) -> Rules:
@@ -234,7 +262,7 @@ class _Walk:
 
     def _computed(self, name: str, path: Path, x: Stream) -> Step:
         image, found = self.h.image(name), self.rules(name)
-        if found.is_plain:
+        if found.is_plain and name != self.h.I.output:
             return self.planner.on(x, self.h.G, image)
         arguments: list[Expression] = []
         for taken in found.inputs:
@@ -245,7 +273,8 @@ class _Walk:
                     arguments.append(self._unclaimed(name, taken, path, x))
                 case ClaimedInput():
                     arguments.append((yield self._claimed(name, taken, path, x)))
-        return self.planner.expressions.call(self.h.G[image].fn, tuple(arguments), image)
+        self.arguments = tuple(arguments)  # at last, those of the output
+        return self.planner.expressions.call(self.h.G[image].fn, self.arguments, image)
 
     def _unclaimed(self, name: str, open_: OpenInput, path: Path, x: Stream) -> Expression:
         if self.policy.unclaimed != "resample" and open_.own:
@@ -259,7 +288,8 @@ class _Walk:
         classes = self.planner.agreement(self.h, claimed.group)
         donor = self._chosen(name, recorded, parent, self._donor(claimed, path, parent, classes))
         if self.h.I[name].swaps:
-            self.visits.append(Visit(recorded, parent, donor, classes))
+            alike = None if donor == parent else self._alike(name)
+            self.visits.append(Visit(recorded, parent, donor, classes, alike))
         self.streams[recorded] = donor
         positions = parent.positions
         if claimed.by_position and isinstance(classes, PositionClasses):
@@ -274,6 +304,22 @@ class _Walk:
         if name not in self.effective and self._has_effect(reader, claimed, above, parent, value):
             self.effective.add(name)
         return value
+
+    def _alike(self, name: str) -> Classes:
+        """The rows that pass on the same as a node's donor: the same columns, and the same to its children."""
+        if name not in self._alike_by_name:
+            found = self.rules(name)
+            columns = {c for p in found.own for c in upstream_columns(self.h.G, p)}
+            columns |= {c for open_ in found.inputs if isinstance(open_, OpenInput) for c in open_.own}
+            by = self.policy.unclaimed.by if isinstance(self.policy.unclaimed, mean) else None
+            columns |= {by} if by and any(open_.averaged for open_ in found.donated) else set()
+            children = [claimed.child for claimed in found.claimed if claimed.donor != "given"]
+            made = any(claimed.donor == "made" for claimed in found.claimed)
+            everything = made or (self.policy.exclude_self and bool(children or found.donated))
+            parts = [self.planner.classes(self.h, child) for child in children]
+            parts += [self.planner.column_classes(column) for column in sorted(columns)]
+            self._alike_by_name[name] = alike(parts, self.planner.dataset.rows, apart=everything)
+        return self._alike_by_name[name]
 
     def _has_effect(self, reader: str, claimed: ClaimedInput, path: Path, x: Stream, value: Expression) -> bool:
         """Whether the input would have another value if it were not claimed."""

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from scrubbing.engine.sampling.streams import Fixed, Stream
+from scrubbing.errors import HypothesisError
 
 
 @dataclass(frozen=True)
@@ -14,6 +15,10 @@ class mean:
     """In place of an unclaimed value its mean, over all rows or over those with one value of the column `by`."""
 
     by: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.by is not None and not isinstance(self.by, str):
+            raise HypothesisError(f"mean(by={self.by!r}) needs the name of a column, for example mean(by='template')")
 
 
 # Makes a donor for each of the datums given: of their columns and a source of randomness, the columns that change.

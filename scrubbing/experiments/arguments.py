@@ -1,6 +1,6 @@
 """What a user hands to `scrub`, checked and made into what the rest of the package works with."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, cast
 
@@ -61,6 +61,23 @@ def given_donors(name: str, donors: Any, dataset_rows: int) -> Fixed | DonorSamp
     return fixed_rows(f"donors[{name!r}]", donors, dataset_rows, axes=2)
 
 
+def groups_of(together: Any) -> tuple[frozenset[str], ...]:
+    """Groups of nodes that share their donor: lists of names in a list."""
+    form = "together=[['A', 'B']] is one group of two nodes"
+    if isinstance(together, str) or not isinstance(together, Iterable):
+        raise HypothesisError(f"together={together!r} must be groups of names in a list: {form}")
+    groups: list[frozenset[str]] = []
+    for group in together:
+        if isinstance(group, str) or not isinstance(group, Iterable) or not all(isinstance(n, str) for n in group):
+            raise HypothesisError(f"together={together!r} holds {group!r}, which is no group of names: {form}")
+        groups.append(frozenset(group))
+    for i, group in enumerate(groups):
+        shared = sorted(group & frozenset().union(*groups[:i]))
+        if shared:
+            raise HypothesisError(f"together names {shared[0]!r} in two groups; put all that share a donor into one")
+    return tuple(groups)
+
+
 def row_numbers(name: str, rows: Any, dataset_rows: int, *, axes: int = 1) -> Int[np.ndarray, "..."]:
     """Row numbers of the dataset, as an array of at most `axes` axes."""
     array = np.asarray(rows)
@@ -74,12 +91,19 @@ def row_numbers(name: str, rows: Any, dataset_rows: int, *, axes: int = 1) -> In
 
 def check_names(named: Mapping[Any, Hypothesis], policy: Policy, columns: Columns, baseline: Baseline) -> None:
     """Raise for settings that name what the hypotheses or the data do not have."""
+    if not isinstance(baseline, Graph | Hypothesis):
+        hint = " (it is a function: call it)" if callable(baseline) else ""
+        raise HypothesisError(
+            f"baseline={baseline!r} is {type(baseline).__name__}{hint}, and must be a Graph such as "
+            f"Graph(loss=reads('labels')), or a Hypothesis: it says what recovers 0%"
+        )
     if isinstance(policy.others, str) and policy.others not in ("node", "reference", "input"):
         raise HypothesisError(
             f'others={policy.others!r} is no policy; choose "node", "reference", "input" or a tensor of row numbers'
         )
     unclaimed = policy.unclaimed
-    if isinstance(unclaimed, str) and unclaimed not in ("resample", "mean", "zero"):
+    known = unclaimed in ("resample", "mean", "zero") if isinstance(unclaimed, str) else callable(unclaimed)
+    if not (known or isinstance(unclaimed, mean)) or isinstance(unclaimed, type):
         raise HypothesisError(
             f'unclaimed={unclaimed!r} is no policy; choose "resample", "mean", mean(by=column), "zero" or a function'
         )

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence, Sized
 from dataclasses import dataclass
 from typing import Any, TypedDict, cast
 
+from scrubbing.engine.contract import check_features, check_network
 from scrubbing.engine.evaluate import Evaluator
 from scrubbing.engine.exact import refuse_too_many_rows
 from scrubbing.engine.features import Features
@@ -25,6 +26,7 @@ from scrubbing.experiments.arguments import (
     choose_references,
     fixed_rows,
     given_donors,
+    groups_of,
     number_drawn,
 )
 from scrubbing.graph.data import Columns, Data, as_columns, at_least_one, whole_number
@@ -117,6 +119,11 @@ def prepare(
     interpreter = Interpreter(dict(columns), sample, memory_in_bytes(options.memory))
     evaluator, planner = Evaluator(interpreter), Planner(policy, Features(interpreter))
     check_names(named, policy, columns, baseline)
+    everything = [*named.values(), *(baseline_of(h, baseline) for h in named.values())]
+    for network in dict.fromkeys(h.G.origin for h in everything):
+        check_network(network, columns)
+    for explanation in dict.fromkeys(h.I for h in everything):
+        check_features(explanation, columns)
     settings = {
         "others": options.others if isinstance(options.others, str) else "pairing",
         "exclude_self": options.exclude_self,
@@ -142,7 +149,7 @@ def policy_of(options: Options, dataset_rows: int) -> Policy:
         donors={name: given_donors(name, donor, dataset_rows) for name, donor in (options.donors or {}).items()},
         exclude_self=options.exclude_self,
         unclaimed=options.unclaimed,
-        together=tuple(frozenset(group) for group in options.together),
+        together=groups_of(options.together),
         cap=whole_number("cap", options.cap),
     )
     if options.exact and policy.makes_donors:

@@ -6,10 +6,12 @@ from scrubbing.errors import (
     GraphError,
     HypothesisError,
     ModelError,
+    NodeError,
     ScrubbingError,
     ScrubbingWarning,
     StoreError,
 )
+from scrubbing.experiments.activations import losses_by_position, scrubbed_activations
 from scrubbing.experiments.adversary import WorstCase, worst_donors
 from scrubbing.experiments.attribution import Attribution, attribute_loss
 from scrubbing.experiments.baselines import BaselineLadder, baseline_ladder, labels_alone, labels_permuted
@@ -45,6 +47,7 @@ __all__ = [
     "HypothesisError",
     "ModelError",
     "Node",
+    "NodeError",
     "RandomControls",
     "Score",
     "ScrubbingError",
@@ -65,6 +68,7 @@ __all__ = [
     "labels_alone",
     "labels_permuted",
     "load_record",
+    "losses_by_position",
     "mean",
     "per_position",
     "plan_samples",
@@ -76,6 +80,7 @@ __all__ = [
     "run_explanation",
     "save_record",
     "scrub",
+    "scrubbed_activations",
     "single_swaps",
     "unigram",
     "with_row_numbers",

@@ -21,6 +21,7 @@ from scrubbing.errors import DataError, ScrubbingWarning
 from scrubbing.experiments.arguments import Baseline, Count, Rows
 from scrubbing.experiments.preparation import Options, Prepared, Settings, prepare
 from scrubbing.experiments.progress import showing_progress
+from scrubbing.experiments.remarks import notes_of, warn_of_idle_claims, warn_of_singletons
 from scrubbing.graph.data import Data
 from scrubbing.graph.hypothesis import Hypothesis
 from scrubbing.score import Score, Stopping, make_score, recalled
@@ -119,7 +120,8 @@ def scrub(
         cap=cap,
     )
     prepared = prepare(hypotheses, data, baseline, options)
-    _warn_of_idle_claims(prepared)
+    jobs = dict(zip(prepared.named, prepared.jobs, strict=True))
+    warn_of_idle_claims(jobs)
     with recording(as_store(store), partial(_described, prepared)) as record:
         recorded = record.answer() if record else None
         if recorded is not None:
@@ -131,9 +133,11 @@ def scrub(
             scores = _computed(prepared, record, check=check, progress=progress)
             if record:
                 record.keep(scores)
+    named = dict(zip(prepared.named, scores, strict=True))
+    warn_of_singletons(jobs, named)
     if isinstance(hypotheses, Hypothesis):
         return scores[0]
-    return dict(zip(prepared.named, scores, strict=True)) if isinstance(hypotheses, Mapping) else scores
+    return named if isinstance(hypotheses, Mapping) else scores
 
 
 def explain(
@@ -194,16 +198,6 @@ def _outcomes(
         return sampled_outcomes(outputs, evaluator, advance, checkpoints_for), prepared.sample, None
 
 
-def _warn_of_idle_claims(prepared: Prepared) -> None:
-    for key, job in zip(prepared.named, prepared.jobs, strict=True):
-        for name in job.scrubbed.idle:
-            warnings.warn(
-                f"hypothesis {key!r}: the claim {name!r} changes nothing; without it, the same would be passed on",
-                ScrubbingWarning,
-                stacklevel=3,
-            )
-
-
 def _donors(job: Job, sample: Sample, *, exact: bool) -> dict[str, np.ndarray]:
     """The row that stood in at every node, where there is one."""
     return {} if exact else {path: sample.rows(stream) for path, stream in job.scrubbed.streams.items()}
@@ -227,7 +221,8 @@ def _score(
         draws=sample.draws,
         seed=sample.seed,
         settings=dict(settings),
-        vacuity=vacuity_of(job.scrubbed, sample),
+        vacuity=vacuity_of(job.scrubbed, sample, exact=settings["exact"]),
         donors=_donors(job, sample, exact=settings["exact"]),
         stopping=stopping,
+        notes=notes_of(job.scrubbed, sample),
     )

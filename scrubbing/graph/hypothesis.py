@@ -34,6 +34,7 @@ class Hypothesis:
     scramble: tuple[str, ...] = field(default=(), kw_only=True)
 
     def __post_init__(self) -> None:
+        _refuse_other_types(self)
         object.__setattr__(self, "c", dict(self.c))  # what is found of it below stays true
         problems = list(_problems(self))
         if problems:
@@ -73,6 +74,17 @@ class Hypothesis:
     def _passed_columns(self) -> dict[str, frozenset[str]]:
         columns = self._read_columns.items()
         return {name: frozenset(read) - self.G[self.image(name)].read for name, read in columns}
+
+
+def _refuse_other_types(h: Hypothesis) -> None:
+    for name, graph in (("G", h.G), ("I", h.I)):
+        if not isinstance(graph, Graph):
+            raise HypothesisError(f"{name} is {type(graph).__name__}, and must be a Graph: write Graph(...) around it")
+    if not isinstance(h.c, Mapping):
+        raise HypothesisError(f"c is {type(h.c).__name__}, and must map names of I to names of G: c={{'A': 'a0_h0'}}")
+    for name, names in (("columns", h.columns), ("scramble", h.scramble)):
+        if isinstance(names, str) or not all(isinstance(n, str) for n in names):
+            raise HypothesisError(f"{name}={names!r} must be names of columns in a tuple: {name}=({str(names)!r},)")
 
 
 def _problems(h: Hypothesis) -> Iterator[str]:
@@ -157,6 +169,11 @@ def _label_problems(h: Hypothesis) -> Iterator[str]:
         yield (
             f"G's output {output!r} reads the column {column!r} and I's does not; it belongs to the reference: "
             f"read it in I's {h.I.output!r}, or to scramble it on purpose say scramble=({column!r},)"
+        )
+    for column in sorted(set(h.scramble) & set(h.I[h.I.output].inputs)):
+        yield (
+            f"scramble names {column!r}, which I's output {h.I.output!r} reads, so that it stays the reference's: "
+            f"leave it out of one of them"
         )
     for column in sorted(set(h.scramble) - columns):
         yield f"scramble names {column!r}, which is no column that G's output {output!r} reads"

@@ -26,8 +26,8 @@ class Node:
 
     `fn` is compared by identity if it is a plain function and by value and type if it is a frozen dataclass; equal
     functions of equal values are computed once. A function gets rows and gives an entry for each; with `constant` it
-    gives a value that is the same for all of them. `position_axis` is the axis of the value that runs over positions of a sequence.
-    `per_position` marks a claim about each position by itself, `binning` says which unequal numbers agree.
+    gives a value that is the same for all of them. `position_axis` is the axis of the value that runs over positions of
+    a sequence. `per_position` marks a claim about each position by itself, `binning` says which unequal numbers agree.
     `swaps` and `keeps` take parts of the scrubbing away: without `swaps` a claimed node's donor is its reader's own
     datum, and unclaimed inputs of its image named in `keeps` are computed on the node's own datum.
     """

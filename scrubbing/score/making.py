@@ -27,6 +27,7 @@ def make_score(
     vacuity: Vacuity,
     donors: dict[str, np.ndarray],
     stopping: Stopping | None = None,
+    notes: tuple[str, ...] = (),
 ) -> Score:
     """A score from what each reference came to; `precision` is the machine epsilon that it was computed with."""
     S, B = scrubbed.loss, baseline.loss
@@ -51,6 +52,7 @@ def make_score(
         vacuity=vacuity,
         by_reference=_by_reference(rows, original, baseline, scrubbed),
         stopping=stopping,
+        notes=notes,
         precision=precision,
     )
     score._donors.update(donors)

@@ -1,6 +1,7 @@
 """What comes back from a test: how much of the loss survived, how sure that is, and what it was measured on."""
 
 import math
+from numbers import Real
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -33,7 +34,7 @@ class Score(BaseModel):
     ("kl") and the share of decisions that stay the same ("agreement"): in all but the first, nothing cancels.
     The mean scrubbed loss of n references has variance `variance_between`/n + `variance_within`/(n draws); None where
     they cannot be told (one reference, or the sampled donors of a single draw). `variance_within_baseline` is the
-    baseline's own within references.
+    baseline's own within references. `notes` says what was done otherwise than asked, in sentences.
     """
 
     model_config = ConfigDict(frozen=True, ser_json_inf_nan="strings")
@@ -55,6 +56,7 @@ class Score(BaseModel):
     by_reference: Losses = Field(repr=False)
     variance_within_baseline: float | None = Field(default=None, repr=False)
     stopping: Stopping | None = Field(default=None, repr=False)
+    notes: tuple[str, ...] = Field(default=(), repr=False)
     precision: float = Field(default=float(np.finfo(np.float64).eps), repr=False)
     _donors: dict[str, Int[np.ndarray, "draw *position"]] = PrivateAttr(default_factory=dict)
     _recalled: Recalled | None = PrivateAttr(default=None)
@@ -137,27 +139,39 @@ class Score(BaseModel):
     # -- tests
 
     def __gt__(self, other: "Score") -> bool:
-        """Whether this hypothesis recovers more: a paired t test on common references, one-sided at 2.5%."""
-        return significantly_positive(paired_advantage(self, other))
+        """Whether this hypothesis recovers more: a paired t test on common references, one-sided at 2.5%.
+
+        Never true where nothing was tested.
+        """
+        _refuse_numbers(other)
+        if not isinstance(other, Score):
+            return NotImplemented
+        return significantly_positive(paired_advantage(self, other)) and not self.vacuity.nothing_was_tested
 
     def __lt__(self, other: "Score") -> bool:
-        return other > self
+        _refuse_numbers(other)
+        return other > self if isinstance(other, Score) else NotImplemented
 
     def at_least(self, fraction: float, *, level: float = 0.05) -> AtLeast:
         """Whether at least this fraction is recovered: true in error with a probability of at most `level`.
 
-        The lower end of a one-sided interval must reach it. Never true where nothing was tested.
+        The lower end of a one-sided interval must reach it. Never true where nothing was tested, nor where the
+        baseline does better than the network.
         """
+        _check_number("fraction", fraction)
         interval = self._fraction(self.by_reference.kept, confidence=1 - 2 * level)
         bound = None if interval is None else interval[0]
-        return AtLeast(fraction, self.recovered, bound, level, vacuous=self.vacuity.nothing_was_tested)
+        refused = self.why_vacuous or self.why_reversed
+        return AtLeast(fraction, self.recovered, bound, level, refused)
 
     def equals(self, other: "Score", *, within: float, level: float = 0.05) -> Equality:
         """Whether two hypotheses recover the same to within a margin, a fraction: true in error at most at `level`.
 
-        Two one-sided tests. With one baseline, the fractions recovered differ by mean(other - own)/mean(baseline -
-        original), a ratio of means over the same references, whose interval is Fieller's.
+        Never true where nothing was tested. Two one-sided tests. With one baseline, the fractions recovered differ by
+        mean(other - own)/mean(baseline - original), a ratio of means over the same references, whose interval is
+        Fieller's.
         """
+        _check_number("within", within)
         if not within > 0:
             raise DataError(f"within={within}, but nothing is shown to be closer than that; give a margin such as 0.02")
         advantage = paired_advantage(self, other)
@@ -165,7 +179,7 @@ class Score(BaseModel):
             raise DataError("only scores against the same baseline have fractions to compare; score both in one call")
         interval = self._fraction(advantage, confidence=1 - 2 * level)
         difference = None if interval is None else float(advantage.mean() / self.by_reference.gap.mean())
-        return Equality(within, difference, interval, level)
+        return Equality(within, difference, interval, level, self.why_vacuous or other.why_vacuous)
 
     def _fraction(
         self, values: Float[np.ndarray, " reference"], *, confidence: float = 0.95
@@ -193,8 +207,19 @@ class Score(BaseModel):
     def why_vacuous(self) -> str | None:
         """What makes the percentage say nothing; None where something was tested."""
         if self.vacuity.nothing_was_tested:
-            return "nothing was tested: no donor could differ from its reference, so 100% is recovered by construction"
+            nothing_to_recover = "" if self.recovered is None else ", so 100% is recovered by construction"
+            return f"nothing was tested: no donor could differ from its reference{nothing_to_recover}"
         return None
+
+    @property
+    def why_reversed(self) -> str | None:
+        """What a percentage means where the baseline does better than the network; None where it does not."""
+        if self.recovered is None or self.baseline >= self.original:
+            return None
+        return (
+            f"the baseline's loss is below the network's ({self.baseline:.4g} against {self.original:.4g}), so there "
+            f"is nothing to recover: the percentage says how much of the network's disadvantage is kept"
+        )
 
     @property
     def why_cancelled(self) -> str | None:
@@ -214,10 +239,12 @@ class Score(BaseModel):
         parts = [percentage(self), f"{losses}, {self.references} references"]
         remarks = (
             self.why_no_percentage,
+            self.why_reversed,
             self.why_vacuous,
             self.why_cancelled,
             self.why_too_good,
             None if self.stopping is None else self.stopping.in_words(self.interval),
+            *self.notes,
             None if self.recalled is None else f"recorded {self.recalled.time:%Y-%m-%d %H:%M} UTC",
         )
         return "   ".join(parts + [f"({remark})" for remark in remarks if remark])
@@ -225,6 +252,20 @@ class Score(BaseModel):
     def __eq__(self, other: object) -> bool:
         """Whether all that goes to JSON is equal; the donors, which do not, are left out."""
         return self.model_dump() == other.model_dump() if isinstance(other, Score) else NotImplemented
+
+
+def _refuse_numbers(other: Any) -> None:
+    """Raise for a comparison of a score with a number."""
+    if isinstance(other, Real) and not isinstance(other, Score):
+        raise DataError(
+            f"a score is compared with scores; write score.at_least({other}) for a test, or score.recovered for the "
+            f"number alone"
+        )
+
+
+def _check_number(name: str, value: Any) -> None:
+    if not isinstance(value, Real) or isinstance(value, bool):
+        raise DataError(f"{name}={value!r}, but it must be a number: a fraction such as 0.9")
 
 
 def percentage(score: Score, digits: int = 1) -> str:

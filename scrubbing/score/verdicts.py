@@ -38,22 +38,23 @@ class AtLeast:
     """Whether a hypothesis recovers at least a fraction: whether a lower confidence bound does.
 
     True with a probability of at most `level` where the fraction recovered is less. `bound` is None where there is none
-    (the baseline does not differ significantly from the network), and then nothing is known to be recovered.
+    (the baseline does not differ significantly from the network), and then nothing is known to be recovered. `refused`
+    says why no percentage would show anything.
     """
 
     fraction: float
     recovered: float | None
     bound: float | None
     level: float
-    vacuous: bool = False
+    refused: str | None = None
 
     def __bool__(self) -> bool:
-        return not self.vacuous and self.bound is not None and self.bound >= self.fraction - ROUNDING
+        return self.refused is None and self.bound is not None and self.bound >= self.fraction - ROUNDING
 
     def __str__(self) -> str:
         verdict = "at least" if self else "not shown to be at least"
-        if self.vacuous:
-            return f"{verdict} {percent(self.fraction)}: nothing was tested, so 100% is recovered by construction"
+        if self.refused:
+            return f"{verdict} {percent(self.fraction)}: {self.refused}"
         if self.recovered is None or self.bound is None:
             return f"{verdict} {percent(self.fraction)}: the baseline does not differ significantly from the network"
         return (
@@ -76,12 +77,20 @@ class Equality:
     difference: float | None
     interval: tuple[float, float] | None
     level: float
+    refused: str | None = None
 
     def __bool__(self) -> bool:
-        return self.interval is not None and -self.within < self.interval[0] and self.interval[1] < self.within
+        return (
+            self.refused is None
+            and self.interval is not None
+            and -self.within < self.interval[0]
+            and self.interval[1] < self.within
+        )
 
     def __str__(self) -> str:
         verdict = f"{'equal' if self else 'not shown to be equal'} to within {points(self.within)}"
+        if self.refused:
+            return f"{verdict}: {self.refused}"
         if self.difference is None or self.interval is None:
             return f"{verdict}: the baseline does not differ significantly from the network"
         return (

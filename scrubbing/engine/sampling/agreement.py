@@ -119,6 +119,14 @@ def intersection(partitions: Sequence[Classes]) -> Classes:
     return agreement(whole(ids, len(ids)), donors=partitions[0].donors)
 
 
+def alike(partitions: Sequence[Classes | PositionClasses], rows: int, *, apart: bool = False) -> Classes:
+    """Rows that agree in every partition, at every position; all of them without any, and none where they are apart."""
+    parts = [c for p in partitions for c in (p.at if isinstance(p, PositionClasses) else (p,))]
+    if apart or not parts:
+        return Classes(np.arange(rows) if apart else np.zeros(rows, dtype=np.int64))
+    return parts[0] if len(parts) == 1 else intersection(parts)
+
+
 @dataclass(frozen=True)
 class Piece:
     """A feature's value for some rows of the dataset, those from `start` to `stop`."""

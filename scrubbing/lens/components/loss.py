@@ -42,6 +42,16 @@ class WeightedCrossEntropy(Component):
 
 
 @dataclass(frozen=True, eq=False)
+class LossesByPosition(Component):
+    """The cross-entropy in nats of each position, unweighted; 0 where the weight is."""
+
+    def __call__(self, logits: Logits, labels: Labels, weights: Weights) -> Float[Tensor, "batch position"]:
+        where = weights != 0
+        losses = logits.losses(labels, where)
+        return losses.new_zeros(where.shape).masked_scatter(where, losses)
+
+
+@dataclass(frozen=True, eq=False)
 class LossAt(Component):
     """The weighted cross-entropy, of the terms of the final stream at the evaluated positions."""
 

@@ -1,0 +1,83 @@
+"""What a scrubbed run computes: the values of its nodes, and its losses by position."""
+
+from typing import Any, Unpack
+
+from jaxtyping import Float
+from torch import Tensor
+
+from scrubbing.engine.expressions import Expression
+from scrubbing.engine.plan import Scrubbed
+from scrubbing.engine.sampling.values import concatenated
+from scrubbing.errors import HypothesisError, nearest
+from scrubbing.experiments.preparation import Options, Prepared, Settings, prepare
+from scrubbing.graph.data import Data
+from scrubbing.graph.hypothesis import Hypothesis
+from scrubbing.lens.components.loss import LossesByPosition, WeightedCrossEntropy
+from scrubbing.lens.components.readout import Logits
+
+AT_ONCE = 16  # references
+
+
+def scrubbed_activations(
+    hypothesis: Hypothesis, data: Data, *names: str, **settings: Unpack[Settings]
+) -> dict[str, Any]:
+    """The values that nodes have in a scrubbed run, for each reference: `[reference * draws, ...]` by name.
+
+    `names` are nodes of I, or paths of nodes that are reached in several ways ("loss/D/A"); the value is that of the
+    node of G that runs it, on the donors that `scrub` draws with the same `settings`. What I does not claim has no
+    value of its own. With `references=` a few rows are enough for a picture.
+
+    Raises `HypothesisError` for a name that the run does not visit, or visits by several paths.
+
+    >>> from scrubbing import Graph, Hypothesis, reads
+    >>> G = Graph(a=lambda x: 2 * x, loss=lambda a, y: (a - y) ** 2)
+    >>> h = Hypothesis(G, Graph(a=lambda x: x % 2, loss=reads("a", "y")))
+    >>> scrubbed_activations(h, {"x": [0, 1, 2, 3], "y": [0, 2, 4, 6]}, "a")["a"] % 4
+    tensor([0, 2, 0, 2])
+    """
+    prepared = prepare(hypothesis, data, hypothesis, Options(**settings))
+    planned = prepared.jobs[0].scrubbed
+    found = {name: _value_of(planned, name) for name in names}
+    return dict(zip(found, _computed(prepared, list(found.values())), strict=True))
+
+
+def losses_by_position(
+    hypothesis: Hypothesis, data: Data, **settings: Unpack[Settings]
+) -> Float[Tensor, "reference position"]:
+    """The scrubbed cross-entropy of each position in nats, `[reference * draws, position]`; 0 where nothing is scored.
+
+    `settings` are those of `scrub`. Of the network itself, give a hypothesis that claims everything exactly.
+
+    Raises `HypothesisError` for a network whose output is no weighted cross-entropy of logits.
+    """
+    if not isinstance(hypothesis.G[hypothesis.G.output].fn, WeightedCrossEntropy):
+        raise HypothesisError(
+            f"the output {hypothesis.G.output!r} of G is no weighted cross-entropy, so that it has no losses by "
+            f"position; ask for the values of its inputs with scrubbed_activations"
+        )
+    prepared = prepare(hypothesis, data, hypothesis, Options(**settings))
+    arguments = prepared.jobs[0].scrubbed.arguments
+    (found,) = _computed(prepared, [prepared.planner.expressions.call(LossesByPosition(), arguments)])
+    return found
+
+
+def _value_of(planned: Scrubbed, name: str) -> Expression:
+    paths = [path for path in planned.values if path == name or path.endswith(f"/{name}")]
+    if len(paths) > 1 and name not in planned.values:
+        raise HypothesisError(f"{name!r} is reached by several paths: name one of {', '.join(sorted(paths))}")
+    if not paths:
+        names = {path.rpartition("/")[2] for path in planned.values}
+        raise HypothesisError(f"the run visits no node {name!r} of I{nearest(name, names)}")
+    return planned.values[name if name in planned.values else paths[0]]
+
+
+def _computed(prepared: Prepared, roots: list[Expression]) -> list[Any]:
+    """The values of expressions for all draws, some at a time."""
+    draws = len(prepared.sample)
+    chunks = [slice(start, min(start + AT_ONCE, draws)) for start in range(0, draws, AT_ONCE)]
+    pieces = [list(map(_held, prepared.evaluator.interpreter.values(roots, chunk))) for chunk in chunks]
+    return [concatenated(list(values)) for values in zip(*pieces, strict=True)]
+
+
+def _held(value: Any) -> Any:
+    return value.all() if isinstance(value, Logits) else value
