@@ -11,12 +11,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from scrubbing.engine.component import Component
 from scrubbing.engine.expressions import (
     Assembled,
     Averaged,
     Call,
     Expression,
-    Fitted,
     Gathered,
     Leaf,
     evaluation_order,
@@ -244,7 +244,7 @@ class Evaluator:
                 return held[torch.from_numpy(rows(stream)) if isinstance(held, Tensor) else rows(stream)]
             case Call(fn, ()):
                 return self._constant((step,), fn)
-            case Call(Fitted() as fn, (Leaf(column, _) as argument,)):
+            case Call(Component() as fn, (Leaf(column, _) as argument,)):
                 fitted = self._constant((fn, column, self._rows), lambda: fn.fitted(self.columns[column]))
                 return fitted(values[argument])
             case Call(fn, arguments):
@@ -324,7 +324,7 @@ def _in_pieces(rows: int, size: int) -> Iterator[np.ndarray]:
 def _has_constant(step: Expression) -> bool:
     """Whether something is made for a step that all chunks share."""
     match step:
-        case Assembled() | Averaged() | Call(_, ()) | Call(Fitted(), (Leaf(),)):
+        case Assembled() | Averaged() | Call(_, ()) | Call(Component(), (Leaf(),)):
             return True
     return False
 

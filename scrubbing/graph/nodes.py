@@ -6,6 +6,8 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
+from torch import nn
+
 from scrubbing.errors import GraphError
 from scrubbing.graph.binning import Binning, Bins, Within
 
@@ -68,7 +70,7 @@ class Node:
 def _parameters(fn: Callable[..., Any], name: str) -> tuple[str, ...]:
     try:
         # A torch module is called through a wrapper that takes anything; what it reads is what its `forward` names.
-        parameters = inspect.signature(getattr(fn, "forward", fn)).parameters.values()
+        parameters = inspect.signature(fn.forward if isinstance(fn, nn.Module) else fn).parameters.values()
     except (TypeError, ValueError) as error:
         raise GraphError(
             f"{name!r}: the parameters of {fn!r} cannot be read; name its inputs: Node(fn, ('a', 'b'))"
