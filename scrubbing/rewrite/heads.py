@@ -241,6 +241,11 @@ def _require_new(G: Graph, name: str) -> None:
         raise GraphError(f"there is a node or column {name!r} already; choose another name")
 
 
+def _all_readers(G: Graph, name: str) -> tuple[str, ...]:
+    """The readers of a node as the graph lists them: a rewrite is not to wait for the order of all nodes."""
+    return tuple(r for r in G if name in G[r].read) or G.readers(name)
+
+
 def _readers(G: Graph, name: str, reader: str | None) -> tuple[str, ...]:
     readers = _all_readers(G, name)
     if reader is not None and reader not in readers:
@@ -248,11 +253,6 @@ def _readers(G: Graph, name: str, reader: str | None) -> tuple[str, ...]:
             f"{reader!r} does not read {name!r}; its readers are {', '.join(readers)}{nearest(reader, readers)}"
         )
     return readers if reader is None else (reader,)
-
-
-def _all_readers(G: Graph, name: str) -> tuple[str, ...]:
-    """The readers of a node as the graph lists them: a rewrite is not to wait for the order of all nodes."""
-    return tuple(r for r in G if name in G[r].read) or G.readers(name)
 
 
 def _reading_all(G: Graph, heads: tuple[str, ...], reader: str | None) -> tuple[str, ...]:

@@ -11,7 +11,7 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from . import growth, ladder, memory, paths, reference
+from . import graphs, growth, ladder, memory, paths, reference
 from .figures import Figure, Skipped, machine
 
 Result = Figure | Skipped
@@ -29,6 +29,7 @@ BENCHMARKS: dict[str, Callable[[argparse.Namespace], Sequence[Result]]] = {
         rows=max(1, o.rows // 16), repeats=o.repeats, heads=o.heads, settings={"check": o.check}
     ),
     "growth": lambda o: growth.measure(rows=max(16, o.rows), repeats=o.repeats),
+    "graphs": lambda o: graphs.measure(repeats=o.repeats),
     "memory": lambda o: memory.measure(rows=2 * o.rows, threads=o.threads),
 }
 

@@ -398,3 +398,19 @@ def test_a_wrong_rewrite_is_noticed_when_it_is_scored():
     h = Hypothesis(SPLIT.rewritten({"a0_h0": wrong}), Graph(loss=reads("logits", "labels", "weights"), logits=reads()))
     with pytest.raises(GraphError, match="a rewrite must change no value"):
         scrub(h, DATA, baseline=Graph(h.I))
+
+
+def test_heads_split_together_are_those_split_one_by_one():
+    names = [name for name in NETWORK if name.startswith("a")]
+    one_by_one = NETWORK
+    for name in names:
+        one_by_one = split_qkv(one_by_one, name)
+    together = split_qkv(NETWORK, *names)
+    assert together == one_by_one
+    assert together.order == one_by_one.order
+    assert together.origin is NETWORK
+
+
+def test_a_head_is_split_once():
+    with pytest.raises(GraphError, match="'a0_h0' is to be split twice"):
+        split_qkv(NETWORK, "a0_h0", "a0_h1", "a0_h0")
