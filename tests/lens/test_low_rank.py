@@ -149,6 +149,7 @@ def test_logits_hundreds_from_the_networks_are_summed_all_the_same(network, hypo
         found = read_all(readout, resid, [Change(z, None, fold(readout))], labels)
         for name, got in found.items():
             rtol, atol = (1e-10, 1e-8) if dtype == torch.float64 else (1e-4, 2e-2)  # of numbers near a thousand
+            atol = 1 if name == "rank" and dtype == torch.float32 else atol  # a token may be that near to the label
             torch.testing.assert_close(got.double(), expected[name], rtol=rtol, atol=atol)
     tops = [(readout.W_U.double().T @ x.double().T).amax(0) for x in (resid, resid * signs[:, None])]
     assert ((tops[0] - tops[1]).abs() > 100).sum() > POSITIONS / 2
