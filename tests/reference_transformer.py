@@ -3,8 +3,10 @@
 Parameter and configuration names are transformer_lens' old ones (TRANSFORMERS.md).
 """
 
+from dataclasses import dataclass
+
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from scrubbing.lens import Transformer, TransformerConfig
@@ -76,7 +78,36 @@ def rotated(x: Vectors, *, dims: int, base: float, adjacent: bool) -> Vectors:
     return turned
 
 
-def head_parts(c: TransformerConfig, weights: Weights, x: Vectors, *, layer: int, head: int) -> dict[str, Tensor]:
+@dataclass(frozen=True)
+class Attending:
+    """What a query may look at: keys before it, keys near it, tokens; and how large a score may be."""
+
+    causal: bool = True
+    window: int | None = None
+    soft_cap: float | None = None
+    tokens: Bool[Tensor, "row position"] | None = None
+
+    def pattern(self, scores: Float[Tensor, "row query key"]) -> Float[Tensor, "row query key"]:
+        """One query after the other, over the keys that it sees; zero where it sees none."""
+        pattern = torch.zeros_like(scores)
+        for row in range(len(scores)):
+            for query in range(scores.shape[1]):
+                seen = [key for key in range(scores.shape[2]) if self.sees(row, query, key)]
+                if seen:
+                    these = scores[row, query, seen]
+                    these = these if self.soft_cap is None else self.soft_cap * torch.tanh(these / self.soft_cap)
+                    pattern[row, query, seen] = these.softmax(-1)
+        return pattern
+
+    def sees(self, row: int, query: int, key: int) -> bool:
+        near = self.window is None or abs(query - key) < self.window
+        token = self.tokens is None or bool(self.tokens[row, key])
+        return near and token and (key <= query or not self.causal)
+
+
+def head_parts(
+    c: TransformerConfig, weights: Weights, x: Vectors, *, layer: int, head: int, attending: Attending | None = None
+) -> dict[str, Tensor]:
     """q, k, v, pattern, z of one head on a stream, and what it writes (`out`)."""
     block = f"blocks.{layer}"
     x = norm(c, weights, x, at=f"{block}.ln1")
@@ -91,18 +122,19 @@ def head_parts(c: TransformerConfig, weights: Weights, x: Vectors, *, layer: int
         turn = {"dims": c.rotary_dim or c.d_head, "base": c.rotary_base, "adjacent": c.rotary_adjacent_pairs}
         q, k = rotated(q, **turn), rotated(k, **turn)
     scores = q @ k.mT / (c.attn_scale or c.d_head**0.5)
-    pattern = scores.masked_fill(torch.ones_like(scores).triu(1) == 1, -torch.inf).softmax(-1)
+    pattern = (attending or Attending()).pattern(scores)
     z = pattern @ v
     return {"q": q, "k": k, "v": v, "pattern": pattern, "z": z, "out": z @ weights[f"{block}.attn.W_O"][head]}
 
 
 def plain_logits(
-    c: TransformerConfig, weights: Weights, tokens: Int[Tensor, "row position"]
+    c: TransformerConfig, weights: Weights, tokens: Int[Tensor, "row position"], attending: Attending | None = None
 ) -> Float[Tensor, "row position token"]:
     resid = weights["embed.W_E"][tokens]
     if c.positional_embedding_type == "standard":
         resid = resid + weights["pos_embed.W_pos"][: tokens.shape[1]]
     for layer in range(c.n_layers):
-        heads = [head_parts(c, weights, resid, layer=layer, head=head)["out"] for head in range(c.n_heads)]
+        how = {"layer": layer, "attending": attending}
+        heads = [head_parts(c, weights, resid, head=head, **how)["out"] for head in range(c.n_heads)]
         resid = resid + sum(heads) + weights.get(f"blocks.{layer}.attn.b_O", 0.0)
     return norm(c, weights, resid, at="ln_final") @ weights["unembed.W_U"] + weights.get("unembed.b_U", 0.0)

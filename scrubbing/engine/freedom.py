@@ -56,7 +56,7 @@ def _repeated(values: list, count: int) -> list:
 
 
 def _freedom(classes: Classes, alike: Classes, sample: Sample) -> tuple[Float[np.ndarray, " row"], ...]:
-    """Of each row as the own datum: the entropy of what its donor passes on in bits, and how often that is another's."""
+    """Of each row as the own datum: the entropy of what its donor passes on in bits, and how often that differs."""
     ids = classes.ids
     donors = slice(classes.donors)
     both, place = np.unique(np.stack([ids, alike.ids], axis=1), axis=0, return_inverse=True)

@@ -1,7 +1,7 @@
 """Transformers as graphs, and where their weights come from."""
 
+from scrubbing.lens.attention_only import transformer
 from scrubbing.lens.config import TransformerConfig
 from scrubbing.lens.loading import Transformer, load_transformer
-from scrubbing.lens.transformer import transformer
 
 __all__ = ["Transformer", "TransformerConfig", "load_transformer", "transformer"]

@@ -47,7 +47,7 @@ class Cancellation(BaseModel):
         )
 
 
-def cancellation(losses: Losses) -> Cancellation | None:
+def compare_recoveries(losses: Losses) -> Cancellation | None:
     """Compare recovery by the mean loss with recovery of single losses; None where one of them cannot be told."""
     reading, scrubbed, baseline = "KL", losses.of("kl"), losses.of("baseline_kl")
     if scrubbed is None or baseline is None:

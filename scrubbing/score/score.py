@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, PrivateAttr
 
 from scrubbing.errors import DataError
 from scrubbing.score.breakdown import quantiles, strata, tail_mean, worst
-from scrubbing.score.cancellation import Cancellation, cancellation
+from scrubbing.score.cancellation import Cancellation, compare_recoveries
 from scrubbing.score.losses import Losses, Metric
 from scrubbing.score.pairing import paired_advantage, same_baseline
 from scrubbing.score.recalling import Recalled
@@ -116,7 +116,7 @@ class Score(BaseModel):
     @property
     def cancellation(self) -> Cancellation | None:
         """Whether the mean loss is kept better than single losses are; None where that cannot be told."""
-        return None if self.recovered is None else cancellation(self.by_reference)
+        return None if self.recovered is None else compare_recoveries(self.by_reference)
 
     # -- where it was lost
 

@@ -6,7 +6,7 @@ import torch
 
 from scrubbing import Graph, Hypothesis, reads, scrub
 from scrubbing.score import Losses
-from scrubbing.score.cancellation import MARGIN, cancellation
+from scrubbing.score.cancellation import MARGIN, compare_recoveries
 
 Z = torch.cartesian_prod(*[torch.arange(10)] * 3)
 DIGITS = {"z1": Z[:, 0], "z2": Z[:, 1], "z3": Z[:, 2], "y": (Z[:, 0] > 3) | (Z[:, 1] > 3)}
@@ -64,7 +64,7 @@ def test_a_right_claim_is_not_flagged(seed):
 def flagged(make, *, n, replications=400, seed=0):
     """How often the losses that are made are flagged."""
     rng = np.random.default_rng(seed)
-    found = [cancellation(make(rng, n)) for _ in range(replications)]
+    found = [compare_recoveries(make(rng, n)) for _ in range(replications)]
     return np.mean([one is not None and one.flagged for one in found])
 
 
@@ -102,15 +102,15 @@ def test_divergence_from_the_networks_own_output_is_read_where_there_is_one():
     original = rng.lognormal(size=500)
     # Every loss is kept, and the output is not: most of the baseline's divergence is there.
     kl, baseline_kl = rng.gamma(2.0, size=(2, 500)) * np.array([[0.6], [1.0]])
-    found = cancellation(losses(original, original + 1, original, kl=kl, baseline_kl=baseline_kl))
+    found = compare_recoveries(losses(original, original + 1, original, kl=kl, baseline_kl=baseline_kl))
     assert (found.reading, found.flagged) == ("KL", True)
     assert found.difference == pytest.approx(kl.mean() / baseline_kl.mean())
-    assert not cancellation(losses(original, original + 1, original)).flagged
+    assert not compare_recoveries(losses(original, original + 1, original)).flagged
 
 
 def test_it_cannot_be_told_without_a_gap_or_a_reading():
     rng = np.random.default_rng(0)
     original = rng.lognormal(size=50)
-    assert cancellation(losses(original, original + rng.normal(size=50) * 1e-3, original)) is None
+    assert compare_recoveries(losses(original, original + rng.normal(size=50) * 1e-3, original)) is None
     bare = losses(original, original + 1, original).model_copy(update={"change": None})
-    assert cancellation(bare) is None
+    assert compare_recoveries(bare) is None

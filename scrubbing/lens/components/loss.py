@@ -8,7 +8,7 @@ from torch import Tensor
 
 from scrubbing.engine.component import Component
 from scrubbing.engine.expressions import Call, Caller, Expression
-from scrubbing.lens.components.low_rank import Chosen, Final, Labels, compared
+from scrubbing.lens.components.comparing import Chosen, Final, Labels, compared
 from scrubbing.lens.components.positions import At, EvaluatedPositions, Index, Weights, restricted
 from scrubbing.lens.components.readout import Logits, Readout
 from scrubbing.lens.components.residual import terms_of, written

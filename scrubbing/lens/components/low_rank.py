@@ -1,163 +1,209 @@
-"""The losses of several hypotheses beside the network's: what they change is unembedded, and the rest shared."""
+"""The low-rank readout: logits of several hypotheses at once, which share the network's and add what differs.
 
-from collections.abc import Mapping, Sequence
+With x the network's centred stream, x + z W a hypothesis's, s the norm's scale of it, and U the unembedding with the
+norm's gain folded in, its logits are s (x U + z (W U)) + b: x U is computed once for all hypotheses, W U once per run,
+and z is narrower than x. All logits are in units of ln 2, since powers of two are the fastest to take. They are made
+in tiles; what is read of them is for `readings` to say.
+"""
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import torch
-from jaxtyping import Float, Int, Shaped
+from jaxtyping import Float, Int
 from torch import Tensor
+from torch.nn.functional import pad
 
-from scrubbing.engine.component import Component
-from scrubbing.engine.expressions import Call, Caller, Expression, Item
-from scrubbing.lens.components.cross_entropy import Change, Readings, fold, readings
-from scrubbing.lens.components.positions import Index, Weights
-from scrubbing.lens.components.readout import Readout
-from scrubbing.lens.components.residual import (
-    OutputProjection,
-    Resid,
-    ResidualReader,
-    Sum,
-    by_matrix,
-    difference,
-    terms_of,
-    written,
-)
+from scrubbing.lens.components.norm import Norm
+from scrubbing.lens.components.readings.reading import LN2, Output, Reading, ReadingOfTiles
+from scrubbing.lens.components.readout import Readout, precise
 
-Labels = Int[Tensor, "batch position"]
-Final = Float[Tensor, "batch evaluated d_model"]
-
-# The matrices whose part of the final stream hypotheses change (none: the stream as a whole), and each one's changes.
-Group = tuple[tuple[OutputProjection, ...], dict[Expression, tuple[Expression, ...]]]
-
-
-def compared(
-    readout: Readout, network: Call, others: Sequence[Expression], *, rows: int, call: Caller
-) -> dict[Expression, Mapping[str, Expression]]:
-    """Loss, divergence and agreement of a network and of hypotheses about it, each a call of `LossAt`, in one call.
-
-    What hypotheses change in the final stream is unembedded as it was before it was written, where that is narrower
-    than the stream, and they and the `rows` are so many that folding the two matrices pays.
-    """
-    stream = call(FinalStream(readout.reader), network.arguments[3:])
-    arguments = [*network.arguments[:3], stream, call(Folded(readout), ())]
-    order: list[Expression] = [network]
-    groups = _groups(readout, network, others, rows, call)
-    for writes, members in groups:
-        arguments += [call(Folded(readout, writes), ())] if writes else []
-        arguments += [change for changes in members.values() for change in changes]
-        order += members
-    spec = tuple((writes, len(members)) for writes, members in groups)
-    together = call(ReadingsAt(readout, spec), tuple(arguments))
-    found = {
-        root: {name: call(Item((r, h)), (together,)) for r, name in enumerate(Readings._fields)}
-        for h, root in enumerate(order)
-    }
-    return {root: found.get(root, found[network]) for root in (network, *others)}  # the rest change nothing
-
-
-def _groups(readout: Readout, network: Call, others: Sequence[Expression], rows: int, call: Caller) -> list[Group]:
-    own = terms_of(network.arguments[3:])
-    changed = {o: difference(terms_of(o.arguments[3:]), own) for o in dict.fromkeys(others) if o is not network}
-    by_writes: dict[frozenset[OutputProjection | None], list[Expression]] = {}
-    for other, terms in changed.items():
-        if not terms:
-            continue
-        by_writes.setdefault(frozenset(write for write, _ in terms), []).append(other)
-    groups: list[Group] = []
-    whole: dict[Expression, tuple[Expression, ...]] = {}
-    for key, members in by_writes.items():
-        writes = tuple(dict.fromkeys(write for write, _ in changed[members[0]] if write is not None))
-        if len(writes) == len(key) and _folding_pays(readout, writes, len(members) * rows):
-            zs = {o: by_matrix(changed[o], call) for o in members}
-            groups.append((writes, {o: tuple(z[write] for write in writes) for o, z in zs.items()}))
-        else:
-            whole |= {o: (call(Sum(), written(changed[o], call)),) for o in members}
-    return [*groups, ((), whole)] if whole else groups
-
-
-def _folding_pays(readout: Readout, writes: Sequence[OutputProjection], rows: int) -> bool:
-    """Whether making the product of two matrices costs less than it saves, with a position or more in each row."""
-    d_model, width = len(readout.W_U), sum(write.width for write in writes)
-    return width < d_model and rows * (d_model - width) > width * d_model
-
-
-@dataclass(frozen=True, eq=False)
-class FinalStream(Component):
-    """The final stream before its norm."""
-
-    reader: ResidualReader
-
-    def __call__(self, *terms: Resid) -> Resid:
-        return self.reader.stream(*terms)
-
-
-@dataclass(frozen=True, eq=False)
-class Folded(Component):
-    """The unembedding of what some heads write, or of the stream as a whole: a constant."""
-
-    readout: Readout
-    writes: tuple[OutputProjection, ...] = ()
-
-    def __call__(self) -> Float[Tensor, "rows d_vocab"]:
-        return fold(self.readout, _matrix(self.writes))
-
-
-@dataclass(frozen=True, eq=False)
-class ReadingsAt(Component):
-    """Readings of the network and of hypotheses, a row for each: weighted sums over the evaluated positions.
-
-    After the network's own inputs come those of each group of hypotheses: `Folded` where there are matrices, and the
-    changes of each of its members.
-    """
-
-    readout: Readout
-    groups: tuple[tuple[tuple[OutputProjection, ...], int], ...]
-
-    @property
-    def logits_per_position(self) -> int:
-        """One of the network, and one of each hypothesis."""
-        return 1 + sum(members for _, members in self.groups)
-
-    def __call__(
-        self, at: Index, labels: Labels, weights: Weights, stream: Final, unembedding: Tensor, *rest: Tensor
-    ) -> Readings:
-        chosen = Chosen.of(at, labels, weights)
-        norm, inputs = self.readout.reader.norm, iter(rest)
-        changes: list[Change] = []
-        for writes, members in self.groups:
-            folded = next(inputs) if writes else unembedding
-            parts = [[chosen(next(inputs)) for _ in writes or (None,)] for _ in range(members)]
-            changes.append(Change(torch.stack([torch.cat(z, dim=1) for z in parts]), _matrix(writes), folded))
-        found = readings(norm, unembedding, chosen(stream), changes, chosen.labels)
-        return Readings(*(chosen.per_row(values) for values in found))
+BLOCK = 128, 512  # positions at a time: at least, so that tiles are wide, and at most
+ROWS = 2560  # positions of all hypotheses together, between those
+TILE = 2**19  # logits of all hypotheses together held at a time: what a core keeps close
+ALIGNED = 64  # numbers: the logits of a position are as many times this, since products are slower at odd sizes
+NEVER = -1e30  # the logit of a token without probability: finite, since 0 times infinity is no number
+# Outside these bounds a sum of exponentials may have lost what matters of it.
+SAFE = (2.0**-60, 2.0**60)
 
 
 @dataclass(frozen=True)
-class Chosen:
-    """The evaluated positions of a batch as one list, with their labels and weights."""
+class Change:
+    """How the streams of several hypotheses differ from the network's: by `z W`, or by z where there is no W.
 
-    shape: torch.Size  # `[batch, evaluated]`
-    entries: Int[Tensor, " entry"]  # of that shape, as one list
-    labels: Int[Tensor, " entry"]
-    weights: Shaped[Tensor, " entry"]
+    `unembedding` is W folded with the unembedding (see `fold`).
+    """
+
+    z: Float[Tensor, "hypothesis position width"]
+    W: Float[Tensor, "width d_model"] | None
+    unembedding: Float[Tensor, "rows d_vocab"]
+
+    def at(self, positions: slice) -> "Change":
+        """The same at some of the positions."""
+        return Change(self.z[:, positions], self.W, self.unembedding)
+
+
+def fold(readout: Readout, W: Float[Tensor, "width d_model"] | None = None) -> Float[Tensor, "rows d_vocab"]:
+    """The unembedding of `z W` (of the stream itself without W): its matrix, below that its bias and a row of ones.
+
+    After the vocabulary come tokens without probability.
+    """
+    norm, U = readout.reader.norm, precise(readout.W_U)
+    b = torch.zeros_like(U[0]) if readout.b_U is None else precise(readout.b_U)
+    b = b if norm.b is None else b + precise(norm.b) @ U
+    U = U if norm.w is None else precise(norm.w)[:, None] * U
+    U = U if W is None else norm.centred(precise(W)) @ U
+    padding = 0, -len(b) % ALIGNED
+    return torch.cat([pad(U / LN2, padding), pad(b / LN2, padding, value=NEVER)[None], pad(b, padding).fill_(1)[None]])
+
+
+def read(
+    norm: Norm,
+    unembedding: Float[Tensor, "rows d_vocab"],
+    resid: Float[Tensor, "position d_model"],
+    changes: Sequence[Change],
+    tokens: Mapping[str, Int[Tensor, " position"]],
+    readings: Mapping[str, Reading],
+) -> dict[str, Float[Tensor, "hypothesis position"]]:
+    """The readings of the network (first), whose final stream is `resid`, and of the hypotheses that change it.
+
+    `tokens` are those that readings ask about, at each position: "labels", and others by name.
+    """
+    hypotheses = sum(len(change.z) for change in changes)
+    size = min(max(ROWS // max(1, hypotheses), BLOCK[0]), BLOCK[1])
+    blocks = [slice(start, start + size) for start in range(0, len(resid), size)] or [slice(0)]
+    parts: list[list[Tensor]] = []
+    for b in blocks:
+        asked = {name: token[b] for name, token in tokens.items()}
+        parts.append(_block(norm, unembedding, resid[b], [change.at(b) for change in changes], asked, readings))
+    return {name: torch.cat(values, dim=1) for name, *values in zip(readings, *parts, strict=True)}
+
+
+def _block(
+    norm: Norm,
+    unembedding: Tensor,
+    resid: Tensor,
+    changes: Sequence[Change],
+    tokens: Mapping[str, Tensor],
+    readings: Mapping[str, Reading],
+) -> list[Tensor]:
+    """Each reading of some positions: a row for the network, and one for each hypothesis."""
+    kinds = tuple(readings.values())
+    own = _Network.of(norm, unembedding, resid, tokens, kinds)
+    means = cache(lambda: own.means(norm, changes))  # made only if a reading asks for them
+    outputs = [_output(norm, own, change, lambda i=i: means()[i], kinds) for i, change in enumerate(changes)]
+    return [torch.cat([kind.of(own.output)[None], *(kind.of(output) for output in outputs)]) for kind in kinds]
+
+
+@dataclass(frozen=True)
+class _Network:
+    """What the network makes of a block of positions; logits and their sums in units of ln 2."""
+
+    x: Float[Tensor, "position d_model"]  # the centred stream
+    s: Float[Tensor, "position 1"]  # its scale
+    U: Float[Tensor, "d_model d_vocab"]
+    b: Float[Tensor, " d_vocab"]
+    unscaled: Float[Tensor, "position d_vocab"]  # x U
+    tokens: Mapping[str, Int[Tensor, " position"]]  # asked about, "top" the most probable one
+    output: Output
+    p: Float[Tensor, "position d_vocab"]  # the predicted distribution
+    mean: Float[Tensor, " position"]  # of x U, over the predicted distribution
 
     @classmethod
-    def of(cls, at: Index, labels: Labels, weights: Weights) -> "Chosen":
-        """The positions that are none of the -1 that fill up rows."""
-        row, place = (at >= 0).nonzero(as_tuple=True)
-        position = at[row, place]
-        return cls(at.shape, row * at.shape[1] + place, labels[row, position], weights[row, position])
+    def of(
+        cls, norm: Norm, unembedding: Tensor, resid: Tensor, tokens: Mapping[str, Tensor], readings: Sequence[Reading]
+    ) -> "_Network":
+        U, b = unembedding[:-2], unembedding[-2]
+        x = norm.centred(precise(resid))
+        unscaled = x @ U
+        s = norm.scale(x)
+        logits = torch.addcmul(b, unscaled, s)
+        top, token = logits.max(dim=-1)
+        tokens = {**tokens, "top": token}
+        at = {name: logits.gather(1, token[:, None])[:, 0] for name, token in tokens.items()}
+        shifted = logits.sub_(top[:, None])
+        in_tiles = _summed([_in_tile(shifted, at, top, readings)])
+        p = shifted.exp2_()
+        total = p.sum(dim=-1, keepdim=True)
+        lse, p = top + total.log2()[:, 0], p.div_(total)
+        mean = torch.linalg.vecdot(p, unscaled)
+        output = Output(lse, top, at, in_tiles, None, lambda: torch.zeros_like(lse))
+        return cls(x, s, U, b, unscaled, tokens, output, p, mean)
 
-    def __call__(self, value: Float[Tensor, "batch evaluated *vector"]) -> Float[Tensor, "entry width"]:
-        """A value at these positions, a vector for each."""
-        return value.flatten(2).flatten(0, 1)[self.entries]
+    def top_and_log_sum(self, normed: Tensor) -> tuple[Tensor, Tensor]:
+        """The largest logit of each vector, and the logarithm of the sum of exponentials, however far from these."""
+        logits = (rows @ self.U + self.b for rows in normed.split(max(1, TILE // len(self.b))))
+        found = [(each.amax(dim=-1), (LN2 * each).logsumexp(dim=-1) / LN2) for each in logits]
+        top, lse = zip(*found, strict=True)
+        return torch.cat(top), torch.cat(lse)
 
-    def per_row(self, values: Float[Tensor, "hypothesis entry"]) -> Float[Tensor, "hypothesis batch"]:
-        """The weighted sum of each row, added up in an order that is the same in every run on every device."""
-        weighted = values.new_zeros(len(values), self.shape.numel())
-        weighted[:, self.entries] = values * self.weights.to(values)
-        return weighted.unflatten(1, self.shape).sum(dim=-1)
+    def means(self, norm: Norm, changes: Sequence[Change]) -> list[Tensor]:
+        """The mean over the predicted distribution of what each number that changes adds to a logit."""
+        if sum(change.z.shape[-1] for change in changes) <= len(self.U):
+            return [self.p @ change.unembedding[:-2].T for change in changes]
+        U = self.p @ self.U.T
+        return [U if change.W is None else U @ norm.centred(precise(change.W)).T for change in changes]
 
 
-def _matrix(writes: Sequence[OutputProjection]) -> Float[Tensor, "width d_model"] | None:
-    return torch.cat([write.matrix for write in writes]) if writes else None
+def _output(
+    norm: Norm, own: _Network, change: Change, mean: Callable[[], Tensor], readings: Sequence[Reading]
+) -> Output:
+    """What the hypotheses of one group predict."""
+    z = precise(change.z) if change.W is not None else norm.centred(precise(change.z))
+    x = own.x + (z if change.W is None else z @ norm.centred(precise(change.W)))
+    s, top_of_network = norm.scale(x), own.output.top
+    at = {name: _logit(own, s, z, change.unembedding, token) for name, token in own.tokens.items()}
+    in_tiles: list[dict[Reading, Tensor]] = []
+    total, top = torch.zeros_like(s[..., 0]), torch.full_like(s[..., 0], -torch.inf)
+    for logits in _tiles_of_logits(own.unscaled, s, s * z, change.unembedding, top_of_network):
+        top = torch.maximum(top, logits.amax(dim=-1))
+        in_tiles.append(_in_tile(logits, at, top_of_network, readings))
+        total += logits.exp2_().sum(dim=-1)
+    lse, top = top_of_network + total.log2(), top_of_network + top
+    lost = ~((lse > top_of_network + math.log2(SAFE[0])) & (lse < top_of_network + math.log2(SAFE[1])))
+    if lost.any():
+        top[lost], lse[lost] = own.top_and_log_sum((s * x)[lost])
+
+    def mean_change() -> Tensor:
+        return (s - own.s)[..., 0] * own.mean + s[..., 0] * (z * mean()).sum(dim=-1)
+
+    return Output(lse, top, at, _summed(in_tiles), own.output, mean_change)
+
+
+def _in_tile(
+    logits: Tensor, at: Mapping[str, Tensor], shift: Tensor, readings: Sequence[Reading]
+) -> dict[Reading, Tensor]:
+    """What readings add up over tiles: of the logits of one tile."""
+    asking = [reading for reading in readings if isinstance(reading, ReadingOfTiles)]
+    shifted = {name: value - shift for name, value in at.items()} if asking else {}
+    return {reading: reading.in_tile(logits, shifted) for reading in asking}
+
+
+def _summed(tiles: Sequence[dict[Reading, Tensor]]) -> dict[Reading, Tensor]:
+    return {reading: torch.stack([tile[reading] for tile in tiles]).sum(dim=0) for reading in tiles[0]}
+
+
+def _tiles_of_logits(
+    unscaled: Tensor, s: Tensor, sz: Tensor, folded: Tensor, shift: Tensor
+) -> Iterator[Float[Tensor, "hypothesis position token"]]:
+    """The logits of each hypothesis and position, less a shift of each position, some tokens at a time."""
+    hypotheses, positions = s.shape[:2]
+    ones = torch.ones_like(s)
+    left = torch.cat([sz, ones, -shift[:, None] * ones], dim=-1).flatten(0, 1)
+    for columns in _tiles(folded.shape[1], hypotheses * positions):
+        logits = unscaled[:, columns] * s
+        logits.flatten(0, 1).addmm_(left, folded[:, columns])
+        yield logits
+
+
+def _tiles(columns: int, rows: int) -> Iterator[slice]:
+    width = max(64, TILE // max(1, rows) // 64 * 64)  # matrix products are slower at odd sizes
+    return (slice(start, start + width) for start in range(0, columns, width))
+
+
+def _logit(own: _Network, s: Tensor, z: Tensor, folded: Tensor, token: Tensor) -> Tensor:
+    """Each hypothesis's logit of one token per position."""
+    unscaled = own.unscaled.gather(1, token[:, None])[:, 0] + (z * folded[:-2, token].T).sum(dim=-1)
+    return unscaled * s[..., 0] + folded[-2, token]

@@ -15,7 +15,7 @@ from scrubbing.lens.components.positions import Index, Weights
 from scrubbing.lens.components.residual import PerHead
 
 Tokens = Bool[Tensor, "batch position"]  # True where there is a token, and False for padding
-MaskValue = Float[Tensor, "#batch 1 query key"]  # what is added to scores: 0, or minus infinity
+MaskValue = Float[Tensor, "#batch 1 #query key"]  # what is added to scores: 0, or minus infinity
 Queries = Float[Tensor, "batch query head d_head"]
 PatternValue = Float[Tensor, "batch head query key"]
 
@@ -53,8 +53,8 @@ class Mask(Component):
         hidden = [key > query] if self.causal else []
         hidden += [(key - query).abs() >= self.window] if self.window is not None else []
         hidden += [~tokens[:, None, None]] if tokens is not None else []
-        none = torch.zeros_like(query, dtype=torch.bool).expand(-1, -1, -1, keys)
-        any_of_them = reduce(torch.logical_or, hidden) if hidden else none
+        nothing = torch.zeros(1, 1, 1, keys, dtype=torch.bool, device=at.device)
+        any_of_them = reduce(torch.logical_or, hidden, nothing)
         return torch.zeros(any_of_them.shape, dtype=dtype, device=at.device).masked_fill_(any_of_them, -torch.inf)
 
 

@@ -5,9 +5,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from scrubbing.lens.components import cross_entropy
-from scrubbing.lens.components.cross_entropy import ALIGNED, LN2, NEVER, Change, Readings, fold, readings
+from scrubbing.lens.components import low_rank
+from scrubbing.lens.components.low_rank import ALIGNED, LN2, NEVER, Change, fold, read
 from scrubbing.lens.components.norm import Norm
+from scrubbing.lens.components.readings import READINGS, LogitDifference, Probability, Rank
 from scrubbing.lens.components.readout import Readout
 from scrubbing.lens.components.residual import ResidualReader
 
@@ -29,7 +30,20 @@ def make_readout(kind, affine: bool, *, bias: bool = True, dtype: torch.dtype = 
     return Readout(ResidualReader(norm), random(D_MODEL, D_VOCAB, seed=4, dtype=dtype), b_U)
 
 
-def formula(readout: Readout, streams: list[Tensor], labels: Tensor) -> Readings:
+ALL = {**READINGS, "logit difference": LogitDifference(), "probability": Probability(), "rank": Rank()}
+
+
+def read_all(readout: Readout, resid: Tensor, changes: list[Change], labels: Tensor) -> dict[str, Tensor]:
+    tokens = {"labels": labels, "foils": foils(labels)}
+    return read(readout.reader.norm, fold(readout), resid, changes, tokens, ALL)
+
+
+def foils(labels: Tensor) -> Tensor:
+    """A token for each label to be set against."""
+    return (labels + 3) % D_VOCAB
+
+
+def formula(readout: Readout, streams: list[Tensor], labels: Tensor) -> dict[str, Tensor]:
     """The readings of whole streams, the network's first, in 64 bits and one after the other."""
     norm = readout.reader.norm
 
@@ -46,11 +60,19 @@ def formula(readout: Readout, streams: list[Tensor], labels: Tensor) -> Readings
 
     all_logits = [logits(x) for x in streams]
     own = all_logits[0].log_softmax(-1)
-    return Readings(
-        torch.stack([F.cross_entropy(each, labels, reduction="none") for each in all_logits]),
-        torch.stack([(own.exp() * (own - each.log_softmax(-1))).sum(-1) for each in all_logits]),
-        torch.stack([(each.argmax(-1) == own.argmax(-1)).double() for each in all_logits]),
-    )
+
+    def at(each: Tensor, token: Tensor) -> Tensor:
+        return each.gather(1, token[:, None])[:, 0]
+
+    found = {
+        "loss": [F.cross_entropy(each, labels, reduction="none") for each in all_logits],
+        "kl": [(own.exp() * (own - each.log_softmax(-1))).sum(-1) for each in all_logits],
+        "agreement": [(each.argmax(-1) == own.argmax(-1)).double() for each in all_logits],
+        "logit difference": [at(each, labels) - at(each, foils(labels)) for each in all_logits],
+        "probability": [at(each.softmax(-1), labels) for each in all_logits],
+        "rank": [(each > at(each, labels)[:, None]).sum(-1).double() for each in all_logits],
+    }
+    return {name: torch.stack(values) for name, values in found.items()}
 
 
 def make_groups(readout: Readout, *, dtype: torch.dtype = torch.float64) -> tuple[list[Change], list[Tensor]]:
@@ -72,14 +94,16 @@ def check(readout: Readout, *, dtype: torch.dtype, atol: float, narrow: bool = F
     if narrow:
         changes, added = changes[:2], added[:4]
         assert sum(change.z.shape[-1] for change in changes) <= D_MODEL
-    found = readings(readout.reader.norm, fold(readout), resid, changes, labels)
+    found = read_all(readout, resid, changes, labels)
     expected = formula(readout, [resid.double(), *(resid.double() + each for each in added)], labels)
-    for name, got, wanted in zip(Readings._fields, found, expected, strict=True):
+    assert list(found) == list(expected)
+    for name, got in found.items():
+        wanted = expected[name]
         assert got.dtype == (torch.float64 if dtype == torch.float64 else torch.float32)
         torch.testing.assert_close(got.double(), wanted, rtol=atol, atol=atol, msg=lambda m, name=name: f"{name}: {m}")
-    assert 0 < expected.agreement.mean() < 1
-    assert expected.kl[[2, 3, 4]].min() > 0
-    assert expected.kl[[0, 1, *([] if narrow else [5])]].max() == 0
+    assert 0 < expected["agreement"].mean() < 1
+    assert expected["kl"][[2, 3, 4]].min() > 0
+    assert expected["kl"][[0, 1, *([] if narrow else [5])]].max() == 0
 
 
 @pytest.mark.parametrize("bias", [True, False], ids=["b_U", "no b_U"])
@@ -92,8 +116,8 @@ def test_readings_are_those_of_all_logits(norm, dtype, atol, bias, narrow):
 
 @pytest.mark.parametrize(("block", "tile"), [(1, 1), (4, 10**6), (128, 1), (5, 5 * 3 * 128)])
 def test_however_positions_and_tokens_are_cut(block, tile, monkeypatch):
-    monkeypatch.setattr(cross_entropy, "BLOCK", (block, block))
-    monkeypatch.setattr(cross_entropy, "TILE", tile)
+    monkeypatch.setattr(low_rank, "BLOCK", (block, block))
+    monkeypatch.setattr(low_rank, "TILE", tile)
     assert D_VOCAB > 2 * 64  # the narrowest tile
     check(make_readout("LN", True), dtype=torch.float64, atol=1e-10)
 
@@ -120,24 +144,33 @@ def test_logits_hundreds_from_the_networks_are_summed_all_the_same(network, hypo
     resid, labels = random(POSITIONS, D_MODEL, seed=5, dtype=dtype) * network, torch.arange(POSITIONS)
     z = (resid * (signs - 1)[:, None])[None]
     expected = formula(readout, [resid, resid * signs[:, None]], labels)
-    for tile in (cross_entropy.TILE, 1):
-        monkeypatch.setattr(cross_entropy, "TILE", tile)
-        found = readings(readout.reader.norm, fold(readout), resid, [Change(z, None, fold(readout))], labels)
-        for got, wanted in zip(found, expected, strict=True):
+    for tile in (low_rank.TILE, 1):
+        monkeypatch.setattr(low_rank, "TILE", tile)
+        found = read_all(readout, resid, [Change(z, None, fold(readout))], labels)
+        for name, got in found.items():
             rtol, atol = (1e-10, 1e-8) if dtype == torch.float64 else (1e-4, 2e-2)  # of numbers near a thousand
-            torch.testing.assert_close(got.double(), wanted, rtol=rtol, atol=atol)
+            atol = 1 if name == "rank" and dtype == torch.float32 else atol  # a token may be that near to the label
+            torch.testing.assert_close(got.double(), expected[name], rtol=rtol, atol=atol)
     tops = [(readout.W_U.double().T @ x.double().T).amax(0) for x in (resid, resid * signs[:, None])]
     assert ((tops[0] - tops[1]).abs() > 100).sum() > POSITIONS / 2
+
+
+def test_each_reading_is_the_same_whatever_else_is_read():
+    readout, labels = make_readout("LN", True), torch.arange(POSITIONS)
+    resid, changes = random(POSITIONS, D_MODEL, seed=5), make_groups(readout)[0]
+    together = read_all(readout, resid, changes, labels)
+    for name, reading in ALL.items():
+        tokens = {"labels": labels} | ({"foils": foils(labels)} if name == "logit difference" else {})
+        alone = read(readout.reader.norm, fold(readout), resid, changes, tokens, {name: reading})
+        assert torch.equal(alone[name], together[name])
 
 
 @pytest.mark.parametrize("groups", [0, 1, 2, 3])
 def test_no_position_has_no_readings(groups):
     readout = make_readout("LN", True)
     changes = [change.at(slice(0)) for change in make_groups(readout)[0][:groups]]
-    found = readings(
-        readout.reader.norm, fold(readout), torch.zeros(0, D_MODEL).double(), changes, torch.zeros(0).long()
-    )
-    assert [values.shape for values in found] == [(1 + sum(len(c.z) for c in changes), 0)] * 3
+    found = read_all(readout, torch.zeros(0, D_MODEL).double(), changes, torch.zeros(0).long())
+    assert [values.shape for values in found.values()] == [(1 + sum(len(c.z) for c in changes), 0)] * 6
 
 
 def test_equal_largest_logits_agree_also_where_rounding_parts_them():
@@ -146,10 +179,9 @@ def test_equal_largest_logits_agree_also_where_rounding_parts_them():
     readout = Readout(ResidualReader(Norm("LN")), W_U)
     resid, W = random(POSITIONS, D_MODEL, seed=5, dtype=torch.float32), random(2, D_MODEL, seed=6, dtype=torch.float32)
     z = random(4, POSITIONS, 2, seed=7, dtype=torch.float32)
-    found = readings(
-        readout.reader.norm, fold(readout), resid, [Change(z, W, fold(readout, W))], torch.zeros(11).long()
-    )
-    assert found.agreement.min() == 1
+    found = read_all(readout, resid, [Change(z, W, fold(readout, W))], torch.zeros(11).long())
+    assert found["agreement"].min() == 1
+    assert found["rank"].max() == 0
 
 
 def test_a_fold_is_the_unembedding_in_units_of_ln_2_with_its_bias_and_ones():
@@ -173,7 +205,7 @@ def test_a_fold_is_the_unembedding_in_units_of_ln_2_with_its_bias_and_ones():
 @pytest.mark.parametrize("rows", [0, 1, 40])
 @pytest.mark.parametrize("tile", [1, 2**19])
 def test_tiles_cover_every_token_once(columns, rows, tile, monkeypatch):
-    monkeypatch.setattr(cross_entropy, "TILE", tile)
-    tiles = list(cross_entropy._tiles(columns, rows))
+    monkeypatch.setattr(low_rank, "TILE", tile)
+    tiles = list(low_rank._tiles(columns, rows))
     assert [token for part in tiles for token in range(columns)[part]] == list(range(columns))
     assert all((part.stop - part.start) * rows <= max(tile, 64 * rows) for part in tiles)
