@@ -62,13 +62,18 @@ def pack(score: Score) -> Packed:
     return Packed(json.dumps(content), {name: array for name, array in columns.items() if array})
 
 
+def check_written(score: str, losses: str, digest: str) -> None:
+    """Raise `StoreError` for a row of the store that is not what was written."""
+    if content_hash(score + losses) != digest:
+        raise StoreError("its content is not what was written")
+
+
 def unpack(score: str, losses: str, digest: str, array: Callable[[str], Array]) -> Score:
     """The score again; `array` finds a column by its content hash.
 
     Raises `StoreError` for content that is not what was written, or that this version does not understand.
     """
-    if content_hash(score + losses) != digest:
-        raise StoreError("its content is not what was written")
+    check_written(score, losses, digest)
     content = json.loads(score)
     for name, wanted in json.loads(losses).items():
         found = array(wanted)

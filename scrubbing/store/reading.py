@@ -3,17 +3,18 @@
 import json
 import sqlite3
 import warnings
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from scrubbing.errors import ScrubbingWarning, StoreError
+from scrubbing.errors import ScrubbingWarning, StoreError, nearest
 from scrubbing.graph.data import whole_number
 from scrubbing.graph.fingerprint import content_hash
 from scrubbing.graph.reading import in_short
 from scrubbing.score import Score
-from scrubbing.store.packing import Array, unpack, unpack_record
+from scrubbing.store.packing import Array, check_written, unpack, unpack_record
 from scrubbing.store.record import Record
 from scrubbing.store.record.parts import DataRecord, HypothesisRecord
 
@@ -54,46 +55,50 @@ FILTERS = {
 
 
 def read_entries(connection: sqlite3.Connection, *, last: int | None = None, **wanted: str | int | None) -> list[Entry]:
-    """Scores from the oldest to the newest, `last` at most.
+    """Scores from the oldest to the newest, `last` at most; those that are damaged are left out, with a warning.
 
     `wanted` filters by suite, name (of a rung, or whole), run, and model and data by how their hashes begin.
     """
-    conditions, values = ["TRUE"], []
-    unknown = sorted(wanted.keys() - FILTERS.keys())
-    if unknown:
-        raise StoreError(f"there is no filter {unknown[0]!r}; filters are {', '.join(FILTERS)}")
-    last = None if last is None else whole_number("last", last)
-    if last is not None and last < 1:
-        raise StoreError(f"the last {last} scores were asked for; ask for at least one")
-    for name, value in wanted.items():
-        if value is not None:
-            condition, times = FILTERS[name]
-            conditions.append(condition)
-            values += [value] * times if name != "name" else [value, f"{value}/", f"{value}/"]
-    rows = connection.execute(
-        "SELECT scores.id, run, time, seconds, suite, name, model, data, hypothesis, score FROM scores"
-        f" LEFT JOIN runs ON runs.id = run WHERE {' AND '.join(conditions)} ORDER BY scores.id DESC LIMIT ?",
-        (*values, -1 if last is None or last >= 2**63 else last),
-    )
     entries, damaged = [], []
-    for row in rows:
+    for row in _rows(connection, last, wanted):
         try:
             entries.append(_entry(*row))
         except StoreError:
             damaged.append(str(row[0]))
     if damaged:
-        said = f"score {damaged[0]} is" if len(damaged) == 1 else f"scores {', '.join(damaged[::-1])} are"
+        said = f"score {damaged[0]} is" if len(damaged) == 1 else f"scores {', '.join(damaged)} are"
         warnings.warn(f"{said} damaged, and left out here", ScrubbingWarning, stacklevel=3)
-    return entries[::-1]
+    return entries
+
+
+def _rows(connection: sqlite3.Connection, last: int | None, wanted: Mapping[str, str | int | None]) -> list[Any]:
+    conditions, values = ["TRUE"], []
+    last = None if last is None else whole_number("last", last)
+    if last is not None and last < 1:
+        raise StoreError(f"the last {last} scores were asked for; ask for at least one")
+    for name, value in wanted.items():
+        if name not in FILTERS:
+            raise StoreError(f"there is no filter {name!r}; filters are {', '.join(FILTERS)}{nearest(name, FILTERS)}")
+        if value is not None:
+            condition, times = FILTERS[name]
+            conditions.append(condition)
+            values += [value] * times if name != "name" else [value, f"{value}/", f"{value}/"]
+    rows = connection.execute(
+        "SELECT scores.id, run, time, seconds, suite, name, model, data, hypothesis, score, losses, digest FROM scores"
+        f" LEFT JOIN runs ON runs.id = run WHERE {' AND '.join(conditions)} ORDER BY scores.id DESC LIMIT ?",
+        (*values, -1 if last is None or last >= 2**63 else last),
+    )
+    return rows.fetchall()[::-1]
 
 
 def _entry(*row: Any) -> Entry:
     names = ("id", "run", "time", "seconds", "suite", "name", "model", "data", "hypothesis")
-    columns = dict(zip(names, row[:-1], strict=True))
+    *described, score, losses, digest = row
     try:
-        return Entry(**{**json.loads(row[-1]), **columns})
+        check_written(score, losses, digest)
+        return Entry(**{**json.loads(score), **dict(zip(names, described, strict=True))})
     except (ValidationError, ValueError, TypeError, RecursionError):
-        raise StoreError(f"score {columns['id']} is damaged") from None
+        raise StoreError(f"score {row[0]} is damaged") from None
 
 
 def read_score(connection: sqlite3.Connection, id: int) -> Score:
@@ -129,7 +134,9 @@ def read_run(connection: sqlite3.Connection, key: str) -> list[tuple[Entry, Scor
     (run,) = connection.execute("SELECT max(id) FROM runs WHERE key = ?", (key,)).fetchone()
     if run is None:
         return None
-    return [(entry, read_score(connection, entry.id)) for entry in read_entries(connection, run=run)]
+    rows = _rows(connection, None, {"run": run})
+    scores = [read_score(connection, row[0]) for row in rows]
+    return [(_entry(*row), score) for row, score in zip(rows, scores, strict=True)]
 
 
 def read_record(connection: sqlite3.Connection, id: int) -> Record:
