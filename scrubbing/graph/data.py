@@ -112,7 +112,7 @@ def _check_present(name: str, given: Any) -> None:
         raise DataError(f"the column {name!r} is masked in row {row}; fill it or leave such rows out")
     missing = getattr(given, "null_count", 0)  # of Arrow
     missing = missing() if callable(missing) else missing
-    if hasattr(given, "isna") and not isinstance(given.dtype, np.dtype):  # of pandas' own types
+    if hasattr(given, "isna") and not isinstance(getattr(given, "dtype", np.dtype(object)), np.dtype):  # pandas' own
         missing = int(given.isna().sum())
     if missing:
         raise DataError(f"the column {name!r} has no value in {missing} rows; fill it or leave such rows out")

@@ -42,7 +42,7 @@ def next_token_data(
     rows = _tokens(tokens, n_ctx if config is None else config.n_ctx)
     real = _real(lengths, rows.shape)
     rows = np.where(real, rows, 0)  # what stands in the padding is no token
-    check_whole_numbers("tokens", rows, d_vocab if config is None else config.d_vocab, "token")
+    rows = check_whole_numbers("tokens", rows, d_vocab if config is None else config.d_vocab, "token")
     if config is not None:
         check_whole_numbers("labels", rows[:, 1:], config.out_vocab, "token")
     heavy = check_weights(weights, (rows.shape[0], rows.shape[1] - 1)) * real[:, 1:]

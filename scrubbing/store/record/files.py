@@ -116,7 +116,7 @@ def load_record(path: Path | str) -> Record:
 def _first(error: ValidationError) -> str:
     first = error.errors()[0]
     place = ".".join(map(str, first["loc"]))
-    return f"{reprlib.repr(place)[1:-1]}: {first['msg']}" if place else first["msg"].removeprefix("Value error, ")
+    return f"{in_short(ValueError(place))}: {first['msg']}" if place else first["msg"].removeprefix("Value error, ")
 
 
 def _json_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
