@@ -26,7 +26,7 @@ def test_what_pytest_imports_in_every_run_loads_no_library_but_pytest(module):
     heavy = {"torch", "numpy", "scipy", "pandas", "pydantic", "networkx", "jaxtyping", "rich", "typer"}
     assert heavy & set(loaded) == set()
     own = {name for name in loaded if name.startswith("scrubbing")}
-    assert own <= {"scrubbing", "scrubbing.testing.plugin"}
+    assert own <= {"scrubbing", "scrubbing.testing", "scrubbing.testing.plugin"}
 
 
 def test_annotated_shapes_are_checked_although_the_plugin_was_imported_first():
@@ -50,3 +50,10 @@ def test_all_of_them_at_once():
 def test_nothing_else_is(name):
     with pytest.raises(AttributeError, match=rf"^module 'scrubbing' has no attribute '{name}'$"):
         getattr(scrubbing, name)
+
+
+def test_importing_scrubbing_loads_neither_transformer_lens_nor_pandas():
+    command = [sys.executable, "-c", "from scrubbing import scrub; import sys; print(*sys.modules)"]
+    loaded = subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()
+    assert {"scrubbing", "torch", "networkx"} <= set(loaded)
+    assert not {"transformer_lens", "transformers", "pandas"} & set(loaded)

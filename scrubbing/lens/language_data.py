@@ -7,7 +7,11 @@ import torch
 from torch import Tensor
 
 from scrubbing.errors import DataError
-from scrubbing.graph.data import as_array, as_columns
+from scrubbing.graph import Graph
+from scrubbing.graph.data import Columns, as_array, as_columns
+from scrubbing.lens.components.loss import WeightedCrossEntropy
+from scrubbing.lens.components.readout import Readout
+from scrubbing.lens.components.residual import Embedding
 from scrubbing.lens.loading import Transformer
 
 
@@ -57,6 +61,33 @@ def next_token_data(
     return columns if groups is None else columns | {"groups": _groups(groups, len(rows))}
 
 
+def check_language_columns(network: Graph, columns: Columns) -> None:
+    """Check the columns that a network's embedding and loss read, against its vocabulary and each other.
+
+    Nothing else would tell of labels for more positions than there are tokens, or of tokens below 0.
+
+    Raises `DataError` that names the column and the row of the first entry that is wrong.
+    """
+    nodes = {type(node.fn): node for node in network.values()}
+    if not {Embedding, WeightedCrossEntropy, Readout} <= nodes.keys():
+        return
+    embedding, readout = nodes[Embedding], nodes[Readout]
+    named = (*embedding.inputs, *nodes[WeightedCrossEntropy].inputs[1:3])
+    if any(name not in columns for name in named):
+        return  # said elsewhere, or computed by a node
+    tokens, labels, weights = named
+    arrays = {name: as_array(name, columns[name]) for name in named}
+    check_whole_numbers(tokens, arrays[tokens], len(embedding.fn.W_E), "token")
+    if embedding.fn.W_pos is not None and arrays[tokens].shape[1:] > (len(embedding.fn.W_pos),):
+        positions, n_ctx = arrays[tokens].shape[1], len(embedding.fn.W_pos)
+        raise DataError(f"{tokens!r} has rows of {positions} tokens, but the model's context is {n_ctx}; cut the rows")
+    for name in (labels, weights):
+        check_shape(name, arrays[name].shape, arrays[tokens].shape)
+    check_numbers(weights, arrays[weights])
+    evaluated = np.where(arrays[weights] != 0, arrays[labels], 0)  # of other positions nobody reads the label
+    check_whole_numbers(labels, evaluated, readout.fn.W_U.shape[1], "token")
+
+
 def check_whole_numbers(name: str, array: np.ndarray, below: int | None, what: str) -> np.ndarray:
     """An array as whole numbers from 0 to below `below`. Raises `DataError` with the row of the first that is none."""
     if array.dtype.kind not in "iu":
@@ -78,13 +109,22 @@ def check_weights(weights: Any, shape: tuple[int, int]) -> np.ndarray:
         return np.ones(shape)
     array = as_array("weights", weights)
     check_shape("weights", array.shape, shape)
-    if array.dtype.kind not in "fiub":
-        raise DataError(f"'weights' is of type {array.dtype}; it must hold numbers")
-    wrong = np.argwhere(~(np.isfinite(array) & (array >= 0)))
+    check_numbers("weights", array)
+    wrong = np.argwhere(array < 0)
     if len(wrong):
         found = array[tuple(wrong[0])]
         raise DataError(f"'weights' holds {found} in {_place(wrong[0])}; they must be finite numbers, none below 0")
     return array.astype(np.float64)
+
+
+def check_numbers(name: str, array: np.ndarray) -> None:
+    """Raise `DataError` with the place of the first entry that is no finite number."""
+    if array.dtype.kind not in "fiub":
+        raise DataError(f"{name!r} is of type {array.dtype}; it must hold numbers")
+    wrong = np.argwhere(~np.isfinite(array))
+    if len(wrong):
+        found = array[tuple(wrong[0])]
+        raise DataError(f"{name!r} holds {found} in {_place(wrong[0])}; they must be finite numbers, none below 0")
 
 
 def check_shape(name: str, given: tuple[int, ...], wanted: tuple[int, ...]) -> None:

@@ -10,10 +10,9 @@ import numpy as np
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
+from known_answers import is_uniform
 from reference_scrub import ReferenceScrub, at_position
-from test_exact import examples
-from test_sampling import is_uniform
-from test_scrub_reference import POSITIONS, ancestors, datasets, hypotheses, mixes, policies, some_of
+from strategies import POSITIONS, ancestors, datasets, examples, hypotheses, mixes, policies, some_of
 
 from scrubbing import Graph, Hypothesis, Node, Score, bins, reads, scrub, within
 from scrubbing.engine.evaluate import Evaluator

@@ -3,18 +3,18 @@
 import numpy as np
 import pytest
 import torch
-from test_sample_size import DATA, NOTHING, H
+from known_answers import INDEPENDENT, NOTHING, ONE_NODE
 
 from scrubbing import DataError, Graph, Hypothesis, HypothesisError, Score, ScrubbingWarning, reads, scrub
 from scrubbing.engine.evaluate import Evaluator
 
 # The exact fraction recovered: (22 - 12)/22, since claiming x1 leaves 12 of the 22 that claiming nothing leaves (O3).
 TRUTH = 10 / 22
-OTHER = Hypothesis(H.G, Graph(f=reads("x2"), loss=reads("f", "y")))
+OTHER = Hypothesis(ONE_NODE.G, Graph(f=reads("x2"), loss=reads("f", "y")))
 
 
-def until(width, h=H, **settings):
-    return scrub(h, DATA, baseline=NOTHING, until=width, **settings)
+def until(width, h=ONE_NODE, **settings):
+    return scrub(h, INDEPENDENT, baseline=NOTHING, until=width, **settings)
 
 
 FOUND = until(0.1)
@@ -33,7 +33,7 @@ def test_it_stops_where_the_interval_is_narrow_enough():
 @pytest.mark.parametrize("settings", [{}, {"draws": 3}, {"exclude_self": True, "others": "reference"}], ids=str)
 def test_the_losses_are_those_of_a_run_of_that_size(settings):
     found = until(0.15, **settings)
-    same = scrub(H, DATA, baseline=NOTHING, references=found.references, **settings)
+    same = scrub(ONE_NODE, INDEPENDENT, baseline=NOTHING, references=found.references, **settings)
     assert found.by_reference == same.by_reference
     assert (found.recovered, found.variance_within) == (same.recovered, same.variance_within)
     assert all((found.donors[path] == same.donors[path]).all() for path in same.donors | found.donors)
@@ -41,7 +41,7 @@ def test_the_losses_are_those_of_a_run_of_that_size(settings):
 
 
 def test_every_interval_must_be_narrow_and_hypotheses_stay_paired():
-    both = until(0.1, {"x1": H, "x2": OTHER})
+    both = until(0.1, {"x1": ONE_NODE, "x2": OTHER})
     assert both["x1"].references == both["x2"].references >= until(0.1, OTHER).references
     assert all((s.interval[1] - s.interval[0]) / 2 <= 0.1 for s in both.values())
     assert both["x2"] > both["x1"]
@@ -114,7 +114,7 @@ REFUSED = {
 @pytest.mark.parametrize(("settings", "error", "message"), [pytest.param(*case, id=n) for n, case in REFUSED.items()])
 def test_what_cannot_be_drawn_until_is_refused(settings, error, message):
     with pytest.raises(error) as raised:
-        scrub(H, DATA, baseline=NOTHING, **{"until": 0.1, **settings})
+        scrub(ONE_NODE, INDEPENDENT, baseline=NOTHING, **{"until": 0.1, **settings})
     assert str(raised.value).startswith(message)
 
 
@@ -126,7 +126,9 @@ def test_a_loss_that_is_not_finite_ends_it_at_once():
         return torch.where(y == 3, torch.nan, f - y)
 
     with pytest.raises(DataError, match="losses must be finite"):
-        scrub(Hypothesis(H.G | {"loss": loss}, H.I), DATA, baseline=NOTHING, until=0.1, check=False)
+        scrub(
+            Hypothesis(ONE_NODE.G | {"loss": loss}, ONE_NODE.I), INDEPENDENT, baseline=NOTHING, until=0.1, check=False
+        )
     assert sum(calls) < 1000
 
 
@@ -148,7 +150,8 @@ def test_the_truth_is_held_by_many_runs_that_stop():
 def test_standard_errors_are_those_of_o12(draws, error):
     """References drawn with replacement: variance 18 between them and 162 within, so 18/n + 162/(n draws)."""
     scores = [
-        scrub(H, DATA, baseline=NOTHING, references=1000, draws=draws, seed=seed, check=False) for seed in range(60)
+        scrub(ONE_NODE, INDEPENDENT, baseline=NOTHING, references=1000, draws=draws, seed=seed, check=False)
+        for seed in range(60)
     ]
     assert np.mean([score.standard_error for score in scores]) == pytest.approx(error, rel=0.02)
     # and means of losses scatter by as much: the standard deviation of 60 is good to 9 percent

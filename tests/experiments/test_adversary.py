@@ -5,15 +5,27 @@ from itertools import product
 import numpy as np
 import pytest
 import torch
-from test_attribution import CHAIN, CLAIMS, ROWS
-from test_oracles import BY_POSITION, DIGITS, INDEPENDENT, NOTHING, OR_CLAIM, RIGHT_OR, SEQUENCES, TWO_TERMS, WRONG_OR
-from test_swaps import loss
+from known_answers import (
+    BY_POSITION,
+    CHAIN,
+    CHAIN_CLAIMS,
+    CHAIN_ROWS,
+    DIGITS,
+    INDEPENDENT,
+    NOTHING,
+    OR_CLAIM,
+    RIGHT_OR,
+    SEQUENCES,
+    TWO_TERMS,
+    WRONG_OR,
+    chain_loss,
+)
 
 from hypotheses.toy import CLAIMS as TOY_CLAIMS
 from hypotheses.toy import NETWORK, digits
 from scrubbing import DataError, Graph, Hypothesis, HypothesisError, per_position, reads, scrub, worst_donors
 
-H = Hypothesis(CHAIN, CLAIMS)
+H = Hypothesis(CHAIN, CHAIN_CLAIMS)
 WRONG = Hypothesis(WRONG_OR.G, OR_CLAIM)
 
 
@@ -42,8 +54,8 @@ def test_a_true_claim_has_no_worse_donors():
 
 
 def enumerated(reference: int) -> float:
-    """The largest loss of CHAIN under CLAIMS over all permitted donors, written out."""
-    x = ROWS["x"].tolist()
+    """The largest loss of CHAIN under CHAIN_CLAIMS over all permitted donors, written out."""
+    x = CHAIN_ROWS["x"].tolist()
 
     def agreeing(feature, own):
         return [d for d in range(6) if feature(x[d]) == feature(x[own])]
@@ -57,13 +69,13 @@ def enumerated(reference: int) -> float:
         for u in range(6)
         for a in of_a("loss/b/a", b)
     ]
-    return max(loss({**b, **a}, reference) for b, a in product(of_b, of_a("loss/a", reference)))
+    return max(chain_loss({**b, **a}, reference) for b, a in product(of_b, of_a("loss/a", reference)))
 
 
 def test_the_worst_case_is_what_an_enumeration_finds_and_the_search_comes_near_it():
     expected = [enumerated(reference) for reference in range(6)]
-    assert worst_donors(H, ROWS, exact=True).worst.tolist() == expected
-    found = worst_donors(H, ROWS, starts=2, sweeps=2, candidates=6).worst
+    assert worst_donors(H, CHAIN_ROWS, exact=True).worst.tolist() == expected
+    found = worst_donors(H, CHAIN_ROWS, starts=2, sweeps=2, candidates=6).worst
     assert (found <= expected).all()
     assert found.sum() >= 0.85 * sum(expected)
 
@@ -71,8 +83,8 @@ def test_the_worst_case_is_what_an_enumeration_finds_and_the_search_comes_near_i
 @pytest.mark.parametrize("seed", range(2))
 @pytest.mark.parametrize("settings", [{}, {"exclude_self": True}, {"others": "input"}, {"others": "reference"}])
 def test_the_donors_found_are_permitted_and_leave_the_loss_found(settings, seed):
-    found = worst_donors(H, ROWS, starts=1, sweeps=1, candidates=3, seed=seed, **settings)
-    x = ROWS["x"].numpy()
+    found = worst_donors(H, CHAIN_ROWS, starts=1, sweeps=1, candidates=3, seed=seed, **settings)
+    x = CHAIN_ROWS["x"].numpy()
     donors, own = found.donors, np.arange(6)
     assert (x[donors["loss/b"]] // 2 == x // 2).all()
     assert (x[donors["loss/a"]] % 2 == x % 2).all()
@@ -84,9 +96,9 @@ def test_the_donors_found_are_permitted_and_leave_the_loss_found(settings, seed)
     if "others" not in settings:
         for reference in range(6):
             rows = {path: int(taken[reference]) for path, taken in donors.items()}
-            assert found.worst[reference] == loss(rows, reference)
-    assert (found.worst <= worst_donors(H, ROWS, exact=True, **settings).worst + 1e-9).all()
-    assert (found.worst >= scrub(H, ROWS, baseline=H, seed=seed, **settings).by_reference.scrubbed).all()
+            assert found.worst[reference] == chain_loss(rows, reference)
+    assert (found.worst <= worst_donors(H, CHAIN_ROWS, exact=True, **settings).worst + 1e-9).all()
+    assert (found.worst >= scrub(H, CHAIN_ROWS, baseline=H, seed=seed, **settings).by_reference.scrubbed).all()
 
 
 def test_donors_that_no_longer_agree_with_those_above_them_are_drawn_anew():
@@ -140,13 +152,13 @@ def test_it_prints_as_a_table_of_80_columns_that_says_what_it_bounds():
 
 def test_mistakes_are_named():
     with pytest.raises(DataError, match="starts=2, sweeps=0, candidates=32, but at least one each"):
-        worst_donors(H, ROWS, sweeps=0)
+        worst_donors(H, CHAIN_ROWS, sweeps=0)
     with pytest.raises(HypothesisError, match="others='nodes' is no policy"):
-        worst_donors(H, ROWS, others="nodes")
+        worst_donors(H, CHAIN_ROWS, others="nodes")
     exact = Hypothesis(CHAIN, Graph(a=reads("x", "z"), b=reads("a", "z"), loss=reads("a", "b", "y")))
     with pytest.raises(HypothesisError, match="leaves no choice of donors"):
-        worst_donors(exact, ROWS)
+        worst_donors(exact, CHAIN_ROWS)
     with pytest.raises(HypothesisError, match="exact mode would have to"):
-        worst_donors(H, ROWS, exact=True, cap=3)
+        worst_donors(H, CHAIN_ROWS, exact=True, cap=3)
     with pytest.raises(HypothesisError, match="leaves no choice of donors"):
         worst_donors(Hypothesis(TWO_TERMS, NOTHING), INDEPENDENT, others=torch.arange(12))

@@ -5,7 +5,18 @@ from itertools import chain, combinations, product
 import numpy as np
 import pytest
 import torch
-from test_oracles import INDEPENDENT, NOTHING, OF_THE_LABEL, SUM, TWO_AND_THREE, TWO_TERMS, known
+from known_answers import (
+    CHAIN,
+    CHAIN_CLAIMS,
+    CHAIN_ROWS,
+    INDEPENDENT,
+    NOTHING,
+    OF_THE_LABEL,
+    SUM,
+    TWO_AND_THREE,
+    TWO_TERMS,
+    known,
+)
 
 from scrubbing import (
     Graph,
@@ -20,6 +31,7 @@ from scrubbing import (
     save_record,
     scrub,
 )
+from scrubbing.engine.policy import Policy
 from scrubbing.experiments.attribution import Part, scrubbed_parts, with_only
 from scrubbing.graph import Node
 from scrubbing.score.statistics import mean_interval
@@ -111,24 +123,16 @@ def test_sampled_and_exact_agree():
 
 # -- every combination of switches, against an enumeration of all donors
 
-CHAIN = Graph(
-    a=lambda x, z: x + 2 * z,
-    b=lambda a, z: a * (1 + z),
-    loss=lambda b, a, y: (b - 3 * a + y).abs(),
-)
-CLAIMS = Graph(a=lambda x: x % 2, b=lambda a, x: x // 2, loss=reads("b", "a", "y"))
-X = torch.tensor([0, 1, 2, 3, 1, 2])
-ROWS = {"x": X, "z": torch.tensor([0, 1, 1, 0, 2, 1]), "y": X * X}
-H = Hypothesis(CHAIN, CLAIMS)
+H = Hypothesis(CHAIN, CHAIN_CLAIMS)
 PARTS = scrubbed_parts(H)
 
 
 def expected_loss(on: frozenset[str]) -> float:
-    """The mean over references of the expected loss of CHAIN under CLAIMS, with parts switched on by path.
+    """The mean over references of the expected loss of CHAIN under CHAIN_CLAIMS, with parts switched on by path.
 
     Every donor is written out: b's, u of b, that of b's a and its u, that of the output's a and its u.
     """
-    n, x, z, y = 6, X.tolist(), ROWS["z"].tolist(), ROWS["y"].tolist()
+    n, x, z, y = 6, *(CHAIN_ROWS[name].tolist() for name in "xzy")
 
     def agreeing(part, feature, own):
         return [d for d in range(n) if feature(d) == feature(own)] if part in on else [own]
@@ -160,23 +164,23 @@ def expected_loss(on: frozenset[str]) -> float:
 )
 def test_every_combination_of_switches_is_what_an_enumeration_of_donors_gives(on):
     h = with_only(H, on, PARTS)
-    exact = scrub(h, ROWS, baseline=h, exact=True)
+    exact = scrub(h, CHAIN_ROWS, baseline=h, exact=True)
     assert exact.scrubbed == pytest.approx(expected_loss(frozenset(part.path for part in on)))
-    sampled = scrub(h, ROWS, baseline=h, references=4000)
+    sampled = scrub(h, CHAIN_ROWS, baseline=h, references=4000)
     assert known(sampled.by_reference.scrubbed, exact.scrubbed) or exact.scrubbed == pytest.approx(sampled.scrubbed)
 
 
 def test_the_parts_are_the_donors_that_are_drawn():
     assert [part.path for part in PARTS] == ["b", "b/other", "a", "a/other"]
     assert [part.path for part in scrubbed_parts(Hypothesis(TWO_TERMS, KEEP_X1))] == ["loss/other"]
-    excluded = scrubbed_parts(Hypothesis(TWO_TERMS, KEEP_X1), settings={"exclude_self": True})
+    excluded = scrubbed_parts(Hypothesis(TWO_TERMS, KEEP_X1), Policy(exclude_self=True))
     assert [part.path for part in excluded] == ["loss/other", "a"]
 
 
 @pytest.mark.parametrize("settings", [{}, {"others": "reference"}, {"others": "input"}, {"exclude_self": True}])
 def test_a_part_that_is_on_takes_the_donor_that_it_takes_in_the_whole(settings):
-    whole = scrub(H, ROWS, baseline=H, **settings)
-    only_b = scrub(with_only(H, [Part("b")], PARTS), ROWS, baseline=H, **settings)
+    whole = scrub(H, CHAIN_ROWS, baseline=H, **settings)
+    only_b = scrub(with_only(H, [Part("b")], PARTS), CHAIN_ROWS, baseline=H, **settings)
     assert (only_b.donors["loss/b"] == whole.donors["loss/b"]).all()
     assert (only_b.donors["loss/b/a"] == whole.donors["loss/b"]).all()  # off: on its reader's datum
     assert (only_b.donors["loss/a"] == np.arange(6)).all()
@@ -186,7 +190,7 @@ def test_a_part_that_is_on_takes_the_donor_that_it_takes_in_the_whole(settings):
 @pytest.mark.parametrize("exact", [False, True])
 @pytest.mark.parametrize("unclaimed", ["resample", "mean", "zero", mean(by="x"), lambda value: 5 * value])
 def test_with_everything_off_the_network_runs_on_the_reference(unclaimed, exact):
-    floats = {name: column.double() for name, column in ROWS.items()}
+    floats = {name: column.double() for name, column in CHAIN_ROWS.items()}
     off = scrub(with_only(H, [], PARTS), floats, baseline=H, unclaimed=unclaimed, exact=exact, exclude_self=True)
     assert off.by_reference.scrubbed == off.by_reference.original
     assert off.vacuity.nothing_was_tested
@@ -279,5 +283,5 @@ def test_too_many_combinations_are_refused_before_the_work():
 
 def test_a_hypothesis_with_parts_switched_off_can_be_recorded(tmp_path):
     h = with_only(H, [PARTS[0]], PARTS)
-    save_record(tmp_path / "h.json", h, ROWS)
+    save_record(tmp_path / "h.json", h, CHAIN_ROWS)
     assert restore(load_record(tmp_path / "h.json"), H).I == h.I

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from known_answers import DIGITS, OR_CLAIM, RIGHT_OR
 from reference_transformer import plain_logits, random_data, random_transformer
-from test_oracles import DIGITS, OR_CLAIM, RIGHT_OR
 
 from hypotheses.toy import CLAIMS, KNOWS_NOTHING, NETWORK, digits
 from scrubbing import (

@@ -3,9 +3,8 @@
 import numpy as np
 import pytest
 import torch
+from known_answers import BY_POSITION, CHAIN, CHAIN_CLAIMS, CHAIN_ROWS
 from reference_transformer import random_transformer
-from test_attribution import CHAIN, CLAIMS, ROWS
-from test_oracles import BY_POSITION
 
 from hypotheses.toy import CLAIMS as TOY_CLAIMS
 from hypotheses.toy import KNOWS_NOTHING, NETWORK, digits
@@ -26,7 +25,7 @@ from scrubbing import (
 from scrubbing.experiments.controls import ROW, kinds
 from scrubbing.lens import transformer
 
-H = Hypothesis(CHAIN, CLAIMS)
+H = Hypothesis(CHAIN, CHAIN_CLAIMS)
 OR = Hypothesis(NETWORK, TOY_CLAIMS["an or of thresholds"])
 
 
@@ -66,9 +65,9 @@ def test_features_are_shuffled_independently_of_each_other():
 
 def test_bins_and_claims_per_position_are_dealt_out_as_they_were():
     h = Hypothesis(CHAIN, Graph(a=bins(lambda x: 1.0 * x, 2), loss=reads("a", "y")))
-    control = random_features(h, ROWS)
+    control = random_features(h, CHAIN_ROWS)
     assert control.I["a"].binning is None
-    assert torch.bincount(values(control, ROWS, "a")).tolist() in ([4, 2], [3, 3], [2, 4])
+    assert torch.bincount(values(control, CHAIN_ROWS, "a")).tolist() in ([4, 2], [3, 3], [2, 4])
     tokens = {"tokens": torch.tensor([[0.0, 5.0], [1.0, 5.0], [1.0, 7.0]])}
     h = Hypothesis(BY_POSITION, Graph(h=per_position(reads("tokens")), loss=reads("h")))
     table = values(random_features(h, tokens), tokens, "h")
@@ -77,17 +76,17 @@ def test_bins_and_claims_per_position_are_dealt_out_as_they_were():
 
 
 def test_claims_of_inputs_alone_stay():
-    control = random_features(Hypothesis(CHAIN, CLAIMS | {"a": reads("x")}), ROWS)
+    control = random_features(Hypothesis(CHAIN, CHAIN_CLAIMS | {"a": reads("x")}), CHAIN_ROWS)
     assert control.I["a"] == reads("x")
-    assert control.I["b"] != CLAIMS["b"]
+    assert control.I["b"] != CHAIN_CLAIMS["b"]
 
 
 def test_there_must_be_a_feature_and_room_for_the_row_numbers():
     h = Hypothesis(CHAIN, Graph(a=reads("x"), loss=reads("a", "y")))
     with pytest.raises(HypothesisError, match="this hypothesis claims no feature, only which inputs matter"):
-        random_features(h, ROWS)
+        random_features(h, CHAIN_ROWS)
     with pytest.raises(DataError, match="the data have a column 'row_number' already"):
-        random_controls(H, ROWS | {ROW: ROWS["x"]}, baseline=H)
+        random_controls(H, CHAIN_ROWS | {ROW: CHAIN_ROWS["x"]}, baseline=H)
 
 
 # -- random nodes

@@ -10,19 +10,9 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 import torch
-from jaxtyping import config
 
 from scrubbing.errors import DataError
 from scrubbing.graph.data import appended, as_columns, at_least_one, whole_number
-
-
-@pytest.fixture
-def unchecked():
-    """As on a user's machine, where annotations are not checked."""
-    config.update("jaxtyping_disable", True)
-    yield
-    config.update("jaxtyping_disable", False)
-
 
 RECURSIVE: list = []
 RECURSIVE.append(RECURSIVE)

@@ -4,9 +4,9 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from reference_transformer import random_transformer
+from reference_transformer import random_data, random_transformer
 
-from scrubbing import DataError
+from scrubbing import DataError, Graph, Hypothesis, reads, scrub
 from scrubbing.lens import next_token_data, transformer
 
 TOKENS = torch.tensor([[1, 2, 3, 4], [5, 6, 5, 0], [2, 2, 2, 2]])
@@ -141,3 +141,79 @@ def test_every_mistake_is_named(name):
     with pytest.raises(DataError, match=f"^{message}") as error:
         next_token_data(**{"tokens": TOKENS} | arguments)
     assert "\n" not in str(error.value)
+
+
+# -- columns that were made by hand
+
+MODEL = random_transformer(positional_embedding_type="standard")
+NETWORK = transformer(MODEL)
+NOTHING = Graph(loss=reads("labels", "weights"))
+CLAIM = Hypothesis(
+    NETWORK, Graph(loss=reads("logits", "labels", "weights"), logits=reads("embed"), embed=reads("tokens"))
+)
+DATA = random_data(MODEL.config, rows=4)
+
+
+def changed(column, change):
+    return {column: change(DATA[column].clone())}
+
+
+def entry(row, position, value):
+    def change(column):
+        column[row, position] = value
+        return column
+
+    return change
+
+
+HAND_MADE = {
+    "labels one position short": (changed("labels", lambda c: c[:, 1:]), r"'labels' has the shape \[4, 4\]; for these"),
+    "labels one position long": (
+        changed("labels", lambda c: torch.cat([c, c[:, :1]], dim=1)),
+        r"'labels' has the shape \[4, 6\]; for these tokens it must be \[4, 5\]",
+    ),
+    "weights one position short": (changed("weights", lambda c: c[:, 1:]), r"'weights' has the shape \[4, 4\]"),
+    "weights by row": (changed("weights", lambda c: c[:, 0]), r"'weights' has the shape \[4\]"),
+    "float labels": (
+        changed("labels", lambda c: c.double()),
+        "'labels' is of type float64; it must hold token numbers",
+    ),
+    "float tokens": (changed("tokens", lambda c: c.float()), "'tokens' is of type float32; it must hold token numbers"),
+    "a label beyond": (changed("labels", entry(2, 3, 7)), "'labels' holds token 7 in row 2, position 3, but tokens go"),
+    "a label below 0": (changed("labels", entry(1, 4, -100)), "'labels' holds token -100 in row 1, position 4"),
+    "a token beyond": (changed("tokens", entry(3, 0, 7)), "'tokens' holds token 7 in row 3, position 0, but tokens go"),
+    "a token below 0": (changed("tokens", entry(0, 2, -1)), "'tokens' holds token -1 in row 0, position 2"),
+    "a weight that is no number": (
+        changed("weights", entry(1, 1, torch.nan)),
+        "'weights' holds nan in row 1, position 1",
+    ),
+    "an infinite weight": (changed("weights", entry(2, 4, -torch.inf)), "'weights' holds -inf in row 2, position 4"),
+    "complex weights": (changed("weights", lambda c: c * 1j), "'weights' is of type complex128; it must hold numbers"),
+    "rows beyond the context": (
+        {name: torch.cat([column, column], dim=1) for name, column in DATA.items()},
+        "'tokens' has rows of 10 tokens, but the model's context is 5; cut the rows",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", HAND_MADE)
+def test_mistakes_in_columns_that_were_made_by_hand_are_named(name):
+    columns, message = HAND_MADE[name]
+    with pytest.raises(DataError, match=f"^{message}"):
+        scrub(CLAIM, DATA | columns, baseline=NOTHING)
+
+
+def test_labels_that_nobody_reads_may_be_anything():
+    weights = DATA["weights"].clone()
+    weights[:, 2] = 0
+    labels = DATA["labels"].clone()
+    labels[:, 2] = -100
+    expected = scrub(CLAIM, DATA | {"weights": weights}, baseline=NOTHING)
+    assert scrub(CLAIM, DATA | {"weights": weights, "labels": labels}, baseline=NOTHING) == expected
+
+
+def test_a_complex_loss_is_refused():
+    G = Graph(a=lambda x: x * 1j, loss=lambda a, y: a + y)
+    data = {"x": torch.rand(5), "y": torch.rand(5)}
+    with pytest.raises(DataError, match="the output of G is complex, and a loss is a real number"):
+        scrub(Hypothesis(G, Graph(a=reads("x"), loss=reads("a", "y"))), data, baseline=Graph(loss=reads("y")))

@@ -2,8 +2,7 @@
 
 import numpy as np
 import pytest
-from jaxtyping import config
-from test_score import score
+from scores import score
 
 from scrubbing import DataError, compare
 from scrubbing.score.comparison import Comparison
@@ -187,15 +186,7 @@ REFUSED = {
 }
 
 
-@pytest.fixture
-def _unchecked():
-    """As users have it: the types of arguments are not checked for them."""
-    config.update("jaxtyping_disable", True)
-    yield
-    config.update("jaxtyping_disable", False)
-
-
-@pytest.mark.usefixtures("_unchecked")
+@pytest.mark.usefixtures("unchecked")
 @pytest.mark.parametrize(("scores", "settings", "message"), [pytest.param(*case, id=n) for n, case in REFUSED.items()])
 def test_what_cannot_be_compared_is_refused(scores, settings, message):
     with pytest.raises(DataError) as raised:

@@ -1,24 +1,18 @@
 """A planned sample gives the width that it was planned for."""
 
 import pytest
-from test_score import BASELINE, HALF, score
+from known_answers import INDEPENDENT, NOTHING, ONE_NODE
+from scores import BASELINE, HALF, score
 
-from scrubbing import DataError, Graph, Hypothesis, plan_samples, reads, scrub
-
-H = Hypothesis(
-    Graph(f=lambda x1, x2: 2 * x1 + 3 * x2, loss=lambda f, y: (f - y) ** 2), Graph(f=reads("x1"), loss=reads("f", "y"))
-)
-DATA = {"x1": [i / 1 for i in range(4) for _ in range(3)], "x2": [j / 1 for _ in range(4) for j in range(3)]}
-DATA["y"] = [2 * x1 + 3 * x2 for x1, x2 in zip(DATA["x1"], DATA["x2"], strict=True)]
-NOTHING = Graph(loss=reads("y"))
+from scrubbing import DataError, plan_samples, scrub
 
 
 def half_width(**settings):
-    low, high = scrub(H, DATA, baseline=NOTHING, **settings).interval
+    low, high = scrub(ONE_NODE, INDEPENDENT, baseline=NOTHING, **settings).interval
     return (high - low) / 2
 
 
-PILOT = scrub(H, DATA, baseline=NOTHING, references=1000, draws=4)
+PILOT = scrub(ONE_NODE, INDEPENDENT, baseline=NOTHING, references=1000, draws=4)
 
 
 @pytest.mark.parametrize("draws", [1, 4, 16])
@@ -34,7 +28,7 @@ def test_the_least_work_is_no_more_than_any_other():
 
 
 def test_a_pilot_of_one_draw_plans_for_one_draw_only():
-    pilot = scrub(H, DATA, baseline=NOTHING, references=1000)
+    pilot = scrub(ONE_NODE, INDEPENDENT, baseline=NOTHING, references=1000)
     plan = plan_samples(pilot, 0.05)
     assert (plan.draws, plan.best_references, plan.best_draws) == (1, None, None)
     assert half_width(references=plan.references, seed=1) == pytest.approx(0.05, rel=0.12)
@@ -43,7 +37,7 @@ def test_a_pilot_of_one_draw_plans_for_one_draw_only():
 
 
 def test_an_exact_pilot_plans_for_sampled_ones():
-    plan = plan_samples(scrub(H, DATA, baseline=NOTHING, references=1000, exact=True), 0.05)
+    plan = plan_samples(scrub(ONE_NODE, INDEPENDENT, baseline=NOTHING, references=1000, exact=True), 0.05)
     assert plan.references == pytest.approx(plan_samples(PILOT, 0.05, draws=1).references, rel=0.2)
 
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from test_score import BASELINE, HALF, ORIGINAL, score
+from scores import BASELINE, HALF, ORIGINAL, score
 
 from scrubbing import DataError, Graph, Hypothesis, reads, scrub
 from scrubbing.score.statistics import fieller

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from test_scoring import TINY, TINY_DATA, score
+from known_answers import TINY, TINY_DATA
 
 from scrubbing import (
     DataError,
@@ -16,6 +16,7 @@ from scrubbing import (
     bins,
     mean,
     reads,
+    scrub,
     within,
 )
 
@@ -25,7 +26,7 @@ from scrubbing import (
 def test_text_is_a_feature():
     words = ["yes", "no", "yes", "no"]
     h = Hypothesis(TINY.G, TINY.I | {"h": Node(lambda x, word: word, ("x", "word"))}, columns=("word",))
-    donors = score(h, TINY_DATA | {"word": words}, baseline=Graph(loss=reads("y")), draws=50).donors["loss/h"]
+    donors = scrub(h, TINY_DATA | {"word": words}, baseline=Graph(loss=reads("y")), draws=50).donors["loss/h"]
     assert [words[row] for row in donors] == [word for word in words for _ in range(50)]
     assert len(set(donors)) == 4
 
@@ -36,7 +37,7 @@ def test_numbers_within_a_cell_and_in_a_bin_agree():
 
     def donors(claim):
         h = Hypothesis(graph, Graph(a=claim, loss=reads("a", "y")))
-        rows = score(h, data, baseline=Graph(loss=reads("y")), draws=60).donors["loss/a"].reshape(5, 60)
+        rows = scrub(h, data, baseline=Graph(loss=reads("y")), draws=60).donors["loss/a"].reshape(5, 60)
         return [sorted({int(row) for row in drawn}) for drawn in rows]
 
     assert donors(within(lambda x: x, 0.5)) == [[0, 1], [0, 1], [2], [3], [4]]
@@ -68,14 +69,14 @@ TERMS_DATA = {
 )
 def test_an_unclaimed_value_is_replaced(unclaimed, expected):
     h = Hypothesis(TERMS, Graph(loss=reads("y")))
-    scored = score(h, TERMS_DATA, baseline=Graph(loss=reads("y")), unclaimed=unclaimed)
+    scored = scrub(h, TERMS_DATA, baseline=Graph(loss=reads("y")), unclaimed=unclaimed)
     assert scored.by_reference.scrubbed == pytest.approx(expected[1:])
 
 
 def test_columns_are_always_resampled():
     h = Hypothesis(Graph(loss=lambda x, y: (x - y) ** 2), Graph(loss=reads("y")), scramble=("x",))
     data = {"x": torch.tensor([1.0, 2, 3]), "y": torch.zeros(3)}
-    scored = score(h, data, baseline=Graph(loss=reads("y")), unclaimed="zero", draws=40)
+    scored = scrub(h, data, baseline=Graph(loss=reads("y")), unclaimed="zero", draws=40)
     assert set(scored.donors["loss/other"]) == {0, 1, 2}
 
 
@@ -85,7 +86,7 @@ def test_a_node_named_other_and_what_is_unclaimed_beside_it_have_donors_of_their
     )
     claims = Graph(other=lambda x: 0 * x, out=reads("other"), loss=reads("out", "y"))
     data = {"x": torch.arange(10.0), "y": torch.zeros(10)}
-    donors = score(Hypothesis(graph, claims), data, baseline=Graph(loss=reads("y")), draws=30).donors
+    donors = scrub(Hypothesis(graph, claims), data, baseline=Graph(loss=reads("y")), draws=30).donors
     named, unclaimed = donors["loss/out/other"], donors["loss/out/(other)"]
     assert 0.02 < (named == unclaimed).mean() < 0.25
 
@@ -96,8 +97,8 @@ def test_a_node_named_other_and_what_is_unclaimed_beside_it_have_donors_of_their
 def test_nodes_together_share_a_donor_that_agrees_on_all_of_them():
     claims = Graph(loss=reads("f", "y"), f=reads("P", "Q"), P=lambda x1: x1 > 1, Q=lambda x2: x2 > 0)
     settings = {"baseline": Graph(loss=reads("y")), "draws": 50}
-    apart = score(Hypothesis(TERMS, claims), TERMS_DATA, **settings).donors
-    shared = score(Hypothesis(TERMS, claims), TERMS_DATA, together=[("P", "Q")], **settings).donors
+    apart = scrub(Hypothesis(TERMS, claims), TERMS_DATA, **settings).donors
+    shared = scrub(Hypothesis(TERMS, claims), TERMS_DATA, together=[("P", "Q")], **settings).donors
     assert (apart["loss/f/P"] != apart["loss/f/Q"]).any()
     assert np.array_equal(shared["loss/f/P"], shared["loss/f/Q"])
     assert shared["loss/f/P"].tolist() == np.repeat(np.arange(4), 50).tolist()  # only the row itself agrees on both
@@ -106,7 +107,7 @@ def test_nodes_together_share_a_donor_that_agrees_on_all_of_them():
 def test_only_claims_of_one_parent_can_share_a_donor():
     claims = Graph(loss=reads("f", "y"), f=reads("P"), P=reads("x1"))
     with pytest.raises(HypothesisError, match="together names P, f, which must be whole claims read by the same node"):
-        score(Hypothesis(TERMS, claims), TERMS_DATA, baseline=Graph(loss=reads("y")), together=[("P", "f")])
+        scrub(Hypothesis(TERMS, claims), TERMS_DATA, baseline=Graph(loss=reads("y")), together=[("P", "f")])
 
 
 # -- what a network must not do, and what a claim should
@@ -128,15 +129,15 @@ def test_a_module_in_training_mode_is_refused():
     data = {"x": torch.arange(8), "y": torch.zeros(8)}
     h = Hypothesis(Graph(a=module, loss=lambda a, y: a - y), Graph(a=reads("x"), loss=reads("a", "y")))
     with pytest.raises(GraphError, match=r"'a' is a module in training mode; call .eval\(\) on it first"):
-        score(h, data, baseline=Graph(loss=reads("y")))
+        scrub(h, data, baseline=Graph(loss=reads("y")))
     module.eval()
-    assert score(h, data, baseline=Graph(loss=reads("y"))).recovered == 1
+    assert scrub(h, data, baseline=Graph(loss=reads("y"))).recovered == 1
 
 
 def test_a_network_with_randomness_is_refused():
     h = Hypothesis(Graph(a=lambda x: x + torch.rand(len(x)), loss=lambda a, y: a - y), Graph(loss=reads("y")))
     with pytest.raises(GraphError, match="the network gives other losses for the same rows when it is run again"):
-        score(h, {"x": torch.arange(8), "y": torch.zeros(8)}, baseline=Graph(loss=reads("y")))
+        scrub(h, {"x": torch.arange(8), "y": torch.zeros(8)}, baseline=Graph(loss=reads("y")))
 
 
 def test_a_claim_without_effect_is_warned_of_by_name():
@@ -144,7 +145,7 @@ def test_a_claim_without_effect_is_warned_of_by_name():
     claims = Graph(a=reads("x", "z"), b=reads("a", "x", "z"), loss=reads("b", "y"))  # b passes all that a would
     data = {"x": torch.arange(8), "z": torch.arange(8), "y": torch.zeros(8)}
     with pytest.warns(ScrubbingWarning, match="hypothesis 'mine': the claim 'a' changes nothing") as told:
-        score({"mine": Hypothesis(graph, claims)}, data, baseline=Graph(loss=reads("y")))
+        scrub({"mine": Hypothesis(graph, claims)}, data, baseline=Graph(loss=reads("y")))
     assert len(told) == 1
 
 
@@ -160,14 +161,14 @@ def test_donors_can_be_made_for_classes_that_the_data_lack():
         return {"x": own["x"] + 3 * torch.from_numpy(rng.integers(1, 3, len(own["x"])))}
 
     settings = {"baseline": Graph(loss=reads("y")), "draws": 200}
-    alone = score(Hypothesis(PARITY, BY_THIRD), SINGLES, **settings)
-    made = score(Hypothesis(PARITY, BY_THIRD), SINGLES, donors={"a": make}, **settings)
+    alone = scrub(Hypothesis(PARITY, BY_THIRD), SINGLES, **settings)
+    made = scrub(Hypothesis(PARITY, BY_THIRD), SINGLES, donors={"a": make}, **settings)
     assert alone.vacuity.nothing_was_tested
     assert not made.vacuity.nothing_was_tested
     assert made.vacuity.nodes[-1].swapped == 1
     expected = [np.mean([(x + 3) ** 2, (x + 6) ** 2]) for x in range(3)]
     assert made.by_reference.scrubbed == pytest.approx(expected, rel=0.2)
-    again = score(Hypothesis(PARITY, BY_THIRD), SINGLES, donors={"a": make}, **settings)
+    again = scrub(Hypothesis(PARITY, BY_THIRD), SINGLES, donors={"a": make}, **settings)
     assert again.by_reference.scrubbed == made.by_reference.scrubbed
 
 
@@ -182,14 +183,14 @@ def test_donors_can_be_made_for_classes_that_the_data_lack():
 )
 def test_made_donors_are_checked(make, message):
     with pytest.raises(DataError, match=message):
-        score(Hypothesis(PARITY, BY_THIRD), SINGLES, donors={"a": make}, baseline=Graph(loss=reads("y")))
+        scrub(Hypothesis(PARITY, BY_THIRD), SINGLES, donors={"a": make}, baseline=Graph(loss=reads("y")))
 
 
 def test_a_made_datum_without_an_agreeing_row_is_told():
     graph = Graph(a=lambda x: x, b=lambda a: a, loss=lambda b, y: b - y)
     claims = Graph(a=lambda x: x, b=lambda a: a % 3, loss=reads("b", "y"))
     with pytest.raises(DataError, match="no donor can be drawn at 'loss/b/a': no row of the data agrees with a datum"):
-        score(
+        scrub(
             Hypothesis(graph, claims),
             SINGLES,
             donors={"b": lambda own, rng: {"x": own["x"] + 3}},
@@ -199,7 +200,7 @@ def test_a_made_datum_without_an_agreeing_row_is_told():
 
 def test_exact_mode_refuses_made_donors():
     with pytest.raises(HypothesisError, match="exact mode cannot follow donors that are made"):
-        score(
+        scrub(
             Hypothesis(PARITY, BY_THIRD),
             SINGLES,
             donors={"a": lambda own, rng: own},

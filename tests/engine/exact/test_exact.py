@@ -1,17 +1,16 @@
 """The exact mode gives the oracles' numbers to rounding, and what all combinations of donors give on tiny cases."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from hypothesis import HealthCheck, Phase, assume, given, reject, settings
+from hypothesis import assume, given, reject
 from hypothesis import strategies as st
-from reference_scrub import Path, ReferenceScrub, Repetition, Row
-from test_oracles import (
+from known_answers import (
     BIT,
     BY_POSITION,
     FOUR_ROWS,
@@ -26,7 +25,8 @@ from test_oracles import (
     WRONG_OR,
     Oracle,
 )
-from test_scrub_reference import datasets, hypotheses, policies
+from reference_scrub import Path, ReferenceScrub, Repetition, Row
+from strategies import datasets, examples, hypotheses, policies
 
 from scrubbing import DataError, Graph, Hypothesis, HypothesisError, Node, per_position, reads, scrub
 from scrubbing.engine.exact import ExactLosses, exact_losses, exact_two_level_variance
@@ -141,17 +141,6 @@ class AllDraws(ReferenceScrub):
                 return losses, probabilities
             self.script[-1] += 1
         return None
-
-
-def examples(count: int) -> Callable[[Any], Any]:
-    return settings(
-        max_examples=count,
-        derandomize=True,
-        deadline=None,
-        database=None,
-        phases=(Phase.generate,),
-        suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much, HealthCheck.data_too_large],
-    )
 
 
 @pytest.mark.filterwarnings("ignore:Do not use the `random` module")  # beartype looks at random items of lists

@@ -6,7 +6,6 @@ from dataclasses import fields, replace
 
 import pytest
 import torch
-from jaxtyping import config
 
 from hypotheses.induction.roles import Roles, check_roles, find_roles, head_scores, load_roles, pooled, save_roles
 from scrubbing.errors import ModelError
@@ -14,14 +13,6 @@ from scrubbing.errors import ModelError
 BEGIN = 0
 SIZE = {"n_layers": 2, "n_heads": 8}
 SCORES = ("previous", "current", "begin", "induction", "same", "copies")
-
-
-@pytest.fixture
-def unchecked():
-    """As on a user's machine, where annotations are not checked."""
-    config.update("jaxtyping_disable", True)
-    yield
-    config.update("jaxtyping_disable", False)
 
 
 def pattern_to(targets):

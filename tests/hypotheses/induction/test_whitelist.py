@@ -5,20 +5,11 @@ from collections import Counter
 
 import numpy as np
 import pytest
-from jaxtyping import config
 
 from hypotheses.induction.whitelist import induction_probability, token_gains, whitelist
 from scrubbing.errors import DataError
 
 A, B, C, D = range(4)
-
-
-@pytest.fixture
-def unchecked():
-    """As on a user's machine, where annotations are not checked."""
-    config.update("jaxtyping_disable", True)
-    yield
-    config.update("jaxtyping_disable", False)
 
 
 def slow_gains(rows, d_vocab, beta, form):

@@ -1,6 +1,6 @@
 """The loss in calls that share their work is the loss of the graph as it is written, on any transformer and weights."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import cache
 from typing import Any
 
@@ -10,28 +10,20 @@ import torch
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from jaxtyping import config as jaxtyping_config
+from known_answers import SMALL
 from reference_scrub import ReferenceScrub
-from reference_transformer import config, random_data, random_transformer, random_weights
+from reference_transformer import config, random_data, random_weights
+from rewritten import CLAIMS, REWRITES, SMALL_DATA, masked
 
 from scrubbing import Graph, Hypothesis, reads, scrub
-from scrubbing.engine.evaluate import Evaluator
 from scrubbing.engine.expressions import Call
+from scrubbing.engine.features import Features
+from scrubbing.engine.interpreter import Interpreter
 from scrubbing.engine.plan import Planner
 from scrubbing.engine.policy import Policy
 from scrubbing.engine.sampling.streams import References, Sample
 from scrubbing.lens import Transformer, transformer
 from scrubbing.lens.components.loss import LossAt
-from scrubbing.rewrite import (
-    all_but,
-    copy,
-    gather,
-    group_heads,
-    identity_attention,
-    offset,
-    split_mask,
-    split_qkv,
-    split_residual,
-)
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::scrubbing.ScrubbingWarning"),  # some claims change nothing
@@ -56,50 +48,6 @@ def _unchecked() -> Iterator[None]:
     jaxtyping_config.update("jaxtyping_disable", True)
     yield
     jaxtyping_config.update("jaxtyping_disable", False)
-
-
-# -- networks, rewritten
-
-
-def plainly(G: Graph) -> Graph:
-    return G
-
-
-def masked(G: Graph) -> Graph:
-    return split_mask(split_qkv(G, "a0_h0", "a1_h0"), "a0_h0", at=offset(1))
-
-
-def off_two_masks(G: Graph) -> Graph:
-    G = gather(split_qkv(G, "a0_h0", "a1_h0"), "logits", rest=all_but("a1_h0"))
-    G = split_mask(G, "a0_h0", at_q=offset(0, 1), reader="a1_h0_q")
-    return split_mask(G, "a0_h0", at_rest=offset(2), reader="rest")
-
-
-def guessed(G: Graph) -> Graph:
-    G = split_qkv(group_heads(G, both="a0_h0 a0_h1"), "both", "a1_h0")
-    return split_residual(G, "both", guess=identity_attention(G, "both"))
-
-
-def guessed_for_the_logits(G: Graph) -> Graph:
-    G = split_qkv(G, "a1_h0", "a1_h1")
-    G = split_residual(G, "a1_h0", guess=identity_attention(G, "a1_h0"))
-    return split_mask(G, "a1_h1", here=offset(0))
-
-
-def copied(G: Graph) -> Graph:
-    return gather(copy(copy(G, "embed"), "a0_h1"), "a1_h0", some="embed_a1_h0 a0_h0".split())
-
-
-REWRITES: dict[str, Callable[[Graph], Graph]] = {
-    f.__name__: f for f in (plainly, masked, off_two_masks, guessed, guessed_for_the_logits, copied)
-}
-SMALL = random_transformer(n_heads=2, positional_embedding_type="shortformer")
-GRAPHS = {name: rewrite(transformer(SMALL)) for name, rewrite in REWRITES.items() if name in ("plainly", "copied")}
-CLAIMS = [
-    Graph(loss=reads("logits", "labels", "weights"), logits=reads(*read), **{name: reads("tokens") for name in read})
-    for read in (["a1_h0"], ["a0_h0", "a1_h1"], ["a0_h0", "a1_h0", "a1_h1"])
-]
-SMALL_DATA = random_data(SMALL.config, rows=5)
 
 
 @st.composite
@@ -131,11 +79,11 @@ def datasets(draw: st.DrawFn, model: Transformer) -> dict[str, torch.Tensor]:
 
 def evaluated(G: Graph, data: dict[str, torch.Tensor], *, size: int) -> tuple[Call, torch.Tensor]:
     """The expression of the network's loss, and its values a few rows at a time."""
-    evaluator = Evaluator(dict(data), Sample(np.arange(len(data["tokens"])), len(data["tokens"])))
-    root = Planner(Policy(), evaluator).plain(G, References())
+    interpreter = Interpreter(dict(data), Sample(np.arange(len(data["tokens"])), len(data["tokens"])))
+    root = Planner(Policy(), Features(interpreter)).plain(G, References())
     assert isinstance(root, Call)
     starts = range(0, len(data["tokens"]), size)
-    pieces = [evaluator.values([root], slice(start, start + size))[0] for start in starts]
+    pieces = [interpreter.values([root], slice(start, start + size))[0] for start in starts]
     return root, torch.cat(pieces)
 
 

@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 import torch
-from jaxtyping import config
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
 from hypotheses.induction.typicality import (
@@ -20,14 +19,6 @@ from scrubbing.errors import DataError
 MARKS = " ".join(chr(code) for code in range(0x2010, 0x2028))
 PROSE_TEXT = "I went to a shop. It is an old one. He had to go to a place. We have seen an end. " * 4 + MARKS
 CODE_TEXT = "def f(self, x_y):\n    return self.a.b(x_y, self.c)\n"
-
-
-@pytest.fixture
-def unchecked():
-    """As on a user's machine, where annotations are not checked."""
-    config.update("jaxtyping_disable", True)
-    yield
-    config.update("jaxtyping_disable", False)
 
 
 def byte_level_bpe(text, d_vocab):

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 import pytest
 import torch
-from jaxtyping import Bool, Int, config
+from jaxtyping import Bool, Int
 from reference_ladder import LADDER, ladder_losses, layer_1, make_streams, name_groups, read_row, row_losses
 from reference_ladder import losses as losses_of_row
 from reference_transformer import random_data, random_transformer
@@ -94,14 +94,6 @@ def assert_equal(got: Losses, expected: Losses, *, atol: float = 1e-10) -> None:
     assert got.keys() == expected.keys()
     for claim in expected:
         torch.testing.assert_close(got[claim], expected[claim], rtol=0, atol=atol, msg=str(claim))
-
-
-@pytest.fixture
-def unchecked():
-    """As on a user's machine, where annotations are not checked: several times as fast."""
-    config.update("jaxtyping_disable", True)
-    yield
-    config.update("jaxtyping_disable", False)
 
 
 @pytest.mark.parametrize(

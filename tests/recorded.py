@@ -1,0 +1,21 @@
+"""Runs about the toy network that tests of the store record."""
+
+import sqlite3
+from contextlib import closing
+from functools import partial
+
+from hypotheses.toy import CLAIMS, KNOWS_NOTHING, NETWORK, digits
+from scrubbing import Hypothesis, scrub
+from scrubbing.store import Store
+
+DATA = {name: column[::10] for name, column in digits().items()}
+OR = Hypothesis(NETWORK, CLAIMS["an or of thresholds"])
+XOR = Hypothesis(NETWORK, CLAIMS["an exclusive or"])
+BOTH = {"or": OR, "xor": XOR}
+score = partial(scrub, data=DATA, baseline=KNOWS_NOTHING)
+
+
+def sql(store: Store, statement: str, *values: object) -> list:
+    """What a statement gives, by another door."""
+    with closing(sqlite3.connect(store.file)) as connection, connection:
+        return connection.execute(statement, values).fetchall()
