@@ -1,6 +1,6 @@
 """Rows of tokens as the columns that a language model's graph reads, checked entry by entry."""
 
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -71,21 +71,21 @@ def check_language_columns(network: Graph, columns: Columns) -> None:
     nodes = {type(node.fn): node for node in network.values()}
     if not {Embedding, WeightedCrossEntropy, Readout} <= nodes.keys():
         return
-    embedding, readout = nodes[Embedding], nodes[Readout]
-    named = (*embedding.inputs, *nodes[WeightedCrossEntropy].inputs[1:3])
+    embedding, readout = cast(Embedding, nodes[Embedding].fn), cast(Readout, nodes[Readout].fn)
+    named = (*nodes[Embedding].inputs, *nodes[WeightedCrossEntropy].inputs[1:3])
     if any(name not in columns for name in named):
         return  # said elsewhere, or computed by a node
     tokens, labels, weights = named
     arrays = {name: as_array(name, columns[name]) for name in named}
-    check_whole_numbers(tokens, arrays[tokens], len(embedding.fn.W_E), "token")
-    if embedding.fn.W_pos is not None and arrays[tokens].shape[1:] > (len(embedding.fn.W_pos),):
-        positions, n_ctx = arrays[tokens].shape[1], len(embedding.fn.W_pos)
+    check_whole_numbers(tokens, arrays[tokens], len(embedding.W_E), "token")
+    if embedding.W_pos is not None and arrays[tokens].shape[1:] > (len(embedding.W_pos),):
+        positions, n_ctx = arrays[tokens].shape[1], len(embedding.W_pos)
         raise DataError(f"{tokens!r} has rows of {positions} tokens, but the model's context is {n_ctx}; cut the rows")
     for name in (labels, weights):
         check_shape(name, arrays[name].shape, arrays[tokens].shape)
     check_numbers(weights, arrays[weights])
     evaluated = np.where(arrays[weights] != 0, arrays[labels], 0)  # of other positions nobody reads the label
-    check_whole_numbers(labels, evaluated, readout.fn.W_U.shape[1], "token")
+    check_whole_numbers(labels, evaluated, readout.W_U.shape[1], "token")
 
 
 def check_whole_numbers(name: str, array: np.ndarray, below: int | None, what: str) -> np.ndarray:

@@ -212,6 +212,16 @@ def test_labels_that_nobody_reads_may_be_anything():
     assert scrub(CLAIM, DATA | {"weights": weights, "labels": labels}, baseline=NOTHING) == expected
 
 
+@pytest.mark.parametrize(("x", "value"), [(0.0, "-inf"), (-1.0, "nan")])
+def test_a_loss_that_is_not_finite_is_named_by_its_row(x, value):
+    G = Graph(h=lambda x: x.log(), loss=lambda h, y: h + y)
+    rewritten = G.rewritten({"h": lambda x: x.log() + 0})
+    data = {"x": torch.tensor([1.0, 2.0, x, 3.0]), "y": torch.arange(4.0)}
+    claim = Hypothesis(rewritten, Graph(h=reads("x"), loss=reads("h", "y")))
+    with pytest.raises(DataError, match=f"the network's own loss of row 2 is {value}; losses must be finite"):
+        scrub(claim, data, baseline=Graph(loss=reads("y")))
+
+
 def test_a_complex_loss_is_refused():
     G = Graph(a=lambda x: x * 1j, loss=lambda a, y: a + y)
     data = {"x": torch.rand(5), "y": torch.rand(5)}
