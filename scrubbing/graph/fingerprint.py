@@ -40,7 +40,11 @@ def content_hash(content: str | bytes | memoryview) -> str:
 
 def tensor_bytes(value: Tensor) -> memoryview:
     """The numbers of a tensor of any type and device, as they lie in memory; of a view, as its copy would have them."""
-    data = value.detach().resolve_conj().resolve_neg().cpu().contiguous()
+    if value.is_meta:
+        return memoryview(b"")  # it has a shape and a type alone
+    data = value.detach()
+    data = data.dequantize() if data.is_quantized else data if data.layout == torch.strided else data.to_dense()
+    data = data.resolve_conj().resolve_neg().cpu().contiguous()
     return data.reshape(-1).view(torch.uint8).numpy().data
 
 
