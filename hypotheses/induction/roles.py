@@ -1,10 +1,11 @@
 """Which heads play which part: found by measuring attention on data, and stored beside the model as `roles.json`."""
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import reduce
-from itertools import combinations
+from itertools import combinations, islice
 from pathlib import Path
 
 import torch
@@ -13,12 +14,16 @@ from pydantic import BaseModel, ConfigDict, Field, StrictInt, ValidationError, m
 from torch import Tensor
 
 from scrubbing.errors import ModelError
+from scrubbing.graph.reading import in_short, read_json
+from scrubbing.store.files import write_whole
 
 Head = tuple[StrictInt, StrictInt]  # layer, head
 
 INDUCTION_ABOVE = 1 / 3
 PREVIOUS_ABOVE = 1 / 2
 SELF_ABOVE = 1 / 2
+
+SHOWN = 10  # of the problems of a file
 
 
 @dataclass(frozen=True, eq=False)
@@ -155,7 +160,7 @@ def _contradictions(roles: Roles) -> Iterator[str]:
         for layer, head in heads:
             if layer != _LAYER[name]:
                 yield f"{name!r} names head {layer}.{head}; its heads are of layer {_LAYER[name]}: name one of those"
-        for layer, head in sorted({head for head in heads if heads.count(head) > 1}):
+        for layer, head in sorted(head for head, count in Counter(heads).items() if count > 1):
             yield f"{name!r} names head {layer}.{head} twice; name it once"
     for one, other in combinations(groups, 2):
         for layer, head in sorted(set(groups[one]) & set(groups[other])):
@@ -178,20 +183,24 @@ def _missing_heads(roles: Roles, n_layers: int, n_heads: int) -> Iterator[str]:
 
 
 def _raise(problems: Iterable[str]) -> None:
-    if found := list(problems):
+    if found := list(islice(problems, SHOWN)):
         raise ModelError("roles: " + "; also, ".join(found))
 
 
 def load_roles(path: Path, *, n_layers: int, n_heads: int) -> Roles:
     """Read `roles.json` for a model of that size; anything wrong with it is a `ModelError` of one line."""
     try:
-        roles = Roles.model_validate_json(path.read_bytes())
+        roles = Roles.model_validate(read_json(path))
         check_roles(roles, n_layers=n_layers, n_heads=n_heads)
     except OSError as error:
-        raise ModelError(f"{path} cannot be read ({error.strerror}); measure the heads and save their roles") from error
+        raise ModelError(
+            f"{path} cannot be read ({in_short(error)}); measure the heads and save their roles"
+        ) from error
     except ValidationError as error:
-        found = "; also, ".join(f"{_place(e['loc'])}{e['msg']}" for e in error.errors())
+        found = "; also, ".join(f"{_place(e['loc'])}{e['msg']}" for e in error.errors()[:SHOWN])
         raise ModelError(f"{path} does not hold roles: {found}; it should look like {_EXAMPLE}") from error
+    except ValueError as error:
+        raise ModelError(f"{path} does not hold roles: Invalid JSON: {in_short(error)}") from error
     except ModelError as error:
         raise ModelError(f"{path} does not hold usable {error}") from error
     return roles
@@ -201,14 +210,12 @@ _EXAMPLE = '{"induction": [[1, 5]], "previous": [[0, 0]], "self": [[0, 2]]}'
 
 
 def _place(location: tuple[int | str, ...]) -> str:
-    return ".".join(map(str, location)) + ": " if location else ""
+    return in_short(ValueError(".".join(map(str, location)))) + ": " if location else ""
 
 
 def save_roles(roles: Roles, path: Path) -> None:
-    """OutputProjection `roles.json`; a reader finds the old file or the new one, never a part."""
-    unfinished = path.with_suffix(".unfinished")
-    unfinished.write_text(json.dumps(roles.model_dump(mode="json", by_alias=True)) + "\n")
-    unfinished.replace(path)
+    """Write `roles.json`; a reader finds the old file or the new one, never a part."""
+    write_whole(json.dumps(roles.model_dump(mode="json", by_alias=True)), path)
 
 
 def find_roles(layer0: HeadScores, layer1: HeadScores) -> Roles:

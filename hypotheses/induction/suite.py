@@ -23,6 +23,7 @@ from hypotheses.induction.roles import HeadScores, Roles, find_roles, head_score
 from hypotheses.induction.typicality import PROSE, SOURCE_CODE, atypical
 from scrubbing import Case, DataError, Hypothesis
 from scrubbing.experiments.suites import Suite
+from scrubbing.graph.reading import in_short, read_file
 from scrubbing.lens import Transformer, load_transformer, transformer
 from scrubbing.rewrite import split_qkv
 
@@ -141,9 +142,9 @@ def _with_typicality(rows: Rows, folder: Path, per: Per) -> tuple[dict[str, Tens
 
 def _tokenizer(path: Path) -> Tokenizer:
     try:
-        return Tokenizer.from_file(str(path))
+        return Tokenizer.from_buffer(read_file(path))
     except Exception as error:  # the type that tokenizers raises for whatever is wrong with a file
-        raise DataError(f"{path} is damaged or no tokenizer ({error}); copy it again or remove it") from None
+        raise DataError(f"{path} is damaged or no tokenizer ({in_short(error)}); copy it again or remove it") from None
 
 
 def _in_words(roles: Roles) -> str:

@@ -14,6 +14,9 @@ from jaxtyping import Float, Int, UInt16
 from torch import Tensor
 
 from hypotheses.induction.corpus import rows_at
+from scrubbing.errors import ModelError
+from scrubbing.graph.reading import in_short, open_file
+from scrubbing.store.files import writing
 
 Parameters = dict[str, Tensor]
 
@@ -197,7 +200,7 @@ def advance(run: Run, stream: UInt16[np.ndarray, "tokens"], recipe: Recipe, begi
 
 
 def save_checkpoint(run: Run, path: Path) -> None:
-    """OutputProjection the run so that a kill at any moment leaves the old file or the new one."""
+    """Write the run so that a kill at any moment leaves the old file or the new one."""
     state = {
         "parameters": {name: value.detach() for name, value in run.parameters.items()},
         "optimizers": [optimizer.state_dict() for optimizer in run.optimizers],
@@ -205,21 +208,29 @@ def save_checkpoint(run: Run, path: Path) -> None:
         "seconds": run.seconds,
         "curve": run.curve,
     }
-    unfinished = path.with_suffix(".unfinished")
-    torch.save(state, unfinished)
-    unfinished.replace(path)
+    with writing(path) as file:
+        torch.save(state, file)
 
 
 def load_checkpoint(path: Path, recipe: Recipe) -> Run:
-    """Take a run up where it was saved."""
-    state = torch.load(path, weights_only=True)
+    """Take a run up where it was saved.
+
+    Raises `ModelError` for a file that is damaged, or of another recipe.
+    """
     run = start(recipe)
-    with torch.no_grad():
-        for name, value in state["parameters"].items():
-            run.parameters[name].copy_(value)
-    for optimizer, saved in zip(run.optimizers, state["optimizers"], strict=True):
-        optimizer.load_state_dict(saved)
-    run.step, run.seconds, run.curve = state["step"], state["seconds"], state["curve"]
+    try:
+        with open_file(path) as file:
+            state = torch.load(file, weights_only=True)
+        with torch.no_grad():
+            for name, value in run.parameters.items():
+                value.copy_(state["parameters"][name])
+        for optimizer, saved in zip(run.optimizers, state["optimizers"], strict=True):
+            optimizer.load_state_dict(saved)
+        run.step, run.seconds, run.curve = state["step"], state["seconds"], state["curve"]
+    except Exception as error:  # of all that torch raises for a file that is none of its own
+        raise ModelError(
+            f"{path} is damaged, or a checkpoint of another recipe ({in_short(error)}); remove it to begin anew"
+        ) from None
     return run
 
 

@@ -60,20 +60,28 @@ def atypical(
 
     The first position of a row has no previous token: only its current token can make it atypical.
     """
-    of_token = _checked(token_bytes(tokenizer), tokens)
+    of_token = token_bytes(tokenizer, int(tokens.max()) + 1 if tokens.size else 0)
+    if tokens.size and not 0 <= tokens.min() <= tokens.max() < len(of_token):
+        worst = tokens.min() if tokens.min() < 0 else tokens.max()
+        raise DataError(
+            f"token {worst} is none of the tokenizer's {tokenizer.get_vocab_size()}; give the one that made the rows"
+        )
     before = _listed(of_token, rule.previous)[tokens] | _pieces(of_token, tokens, rule.previous_bytes)
     result = _listed(of_token, rule.current)[tokens]
     result[:, 1:] |= before[:, :-1]
     return result
 
 
-def token_bytes(tokenizer: Tokenizer) -> list[bytes]:
-    """The bytes that each token of a byte-level BPE stands for; of an added token, such as BEGIN, those of its name."""
+def token_bytes(tokenizer: Tokenizer, tokens: int) -> list[bytes]:
+    """The bytes that each of the first `tokens` of a byte-level BPE stands for, of all that it has if those are fewer.
+
+    Of an added token, such as BEGIN, they are those of its name.
+    """
     added = {token: entry.content for token, entry in tokenizer.get_added_tokens_decoder().items()}
     vocabulary = {token: text for text, token in tokenizer.get_vocab().items()}
     return [
         added[token].encode() if token in added else _decoded(vocabulary.get(token, ""), token)
-        for token in range(max(vocabulary, default=-1) + 1)
+        for token in range(min(max(vocabulary, default=-1) + 1, tokens))  # numbers may go far beyond those in use
     ]
 
 
@@ -95,13 +103,6 @@ def _byte_alphabet() -> dict[str, int]:
 
 
 _BYTE_OF = _byte_alphabet()
-
-
-def _checked(of_token: list[bytes], tokens: Integer[np.ndarray, "row position"]) -> list[bytes]:
-    if tokens.size and not 0 <= tokens.min() <= tokens.max() < len(of_token):
-        worst = tokens.min() if tokens.min() < 0 else tokens.max()
-        raise DataError(f"token {worst} is none of the tokenizer's {len(of_token)}; give the one that made the rows")
-    return of_token
 
 
 def _listed(of_token: list[bytes], listed: frozenset[bytes]) -> Bool[np.ndarray, " d_vocab"]:

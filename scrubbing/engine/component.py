@@ -3,12 +3,11 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
-from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, ClassVar
 
-import torch
 from torch import Tensor
 
+from scrubbing.graph.fingerprint import content_hash, tensor_bytes
 from scrubbing.graph.nodes import function_key
 
 if TYPE_CHECKING:
@@ -69,6 +68,4 @@ def _content(value: Any) -> Any:
     if not isinstance(value, Tensor):
         opaque = callable(value) and not isinstance(value, Component)
         return function_key(value) if opaque else (type(value), value)
-    content = value.detach().cpu().contiguous()
-    numbers = content.reshape(-1).view(torch.uint8).numpy()
-    return value.dtype, tuple(value.shape), str(value.device), blake2b(numbers.data).digest()
+    return value.dtype, tuple(value.shape), str(value.device), content_hash(tensor_bytes(value))

@@ -142,5 +142,7 @@ def _one_loss_per_row(value: Any, rows: int) -> Tensor:
             f"the output of G has shape {list(loss.shape)} for {rows} rows; it must be one loss per row, "
             f"for example loss.mean(dim=-1)"
         )
+    if loss.is_complex():
+        raise DataError("the output of G is complex, and a loss is a real number; give for example loss.abs()")
     loss = loss.detach().cpu()
     return loss if loss.is_floating_point() else loss.double()

@@ -1,9 +1,13 @@
 """How much memory a run may take, and how much a piece of work takes."""
 
+import re
+import reprlib
 import weakref
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from typing import Any
 
+import numpy as np
 import torch
 from pydantic import ByteSize, TypeAdapter, ValidationError
 from torch import Tensor
@@ -14,18 +18,21 @@ from scrubbing.errors import DataError
 
 Memory = str | int  # "2GiB", "500 MB", or bytes
 DEFAULT = 2 * 2**30
+MOST = 2**60  # bytes: more than any machine has
+AMOUNT = re.compile(r"\s*(?:\d{1,30}(?:\.\d{1,30})?|\.\d{1,30})\s*[kmgtpe]?i?b?\s*", re.IGNORECASE | re.ASCII)
 
 
 def memory_in_bytes(memory: Memory | None) -> int:
     """The number of bytes that "2GiB" and the like stand for; 2 GiB where nothing is said."""
     if memory is None:
         return DEFAULT
-    try:
-        size = 0 if isinstance(memory, bool) else int(TypeAdapter(ByteSize).validate_python(memory))
-    except ValidationError:
-        size = 0
-    if size <= 0:
-        raise DataError(f'memory={memory!r} is no amount of memory; write for example memory="2GiB"')
+    whole = isinstance(memory, int | np.integer) and not isinstance(memory, bool)
+    size = int(memory) if whole else 0
+    if isinstance(memory, str) and AMOUNT.fullmatch(memory):  # pydantic reads as far as it understands
+        with suppress(ValidationError):
+            size = int(TypeAdapter(ByteSize).validate_python(memory))
+    if not 0 < size < MOST:
+        raise DataError(f'memory={reprlib.repr(memory)} is no amount of memory; write for example memory="2GiB"')
     return size
 
 

@@ -31,6 +31,7 @@ from scrubbing.experiments.arguments import (
 )
 from scrubbing.graph.data import Columns, Data, as_columns, at_least_one, whole_number
 from scrubbing.graph.hypothesis import Hypothesis
+from scrubbing.lens.language_data import check_language_columns
 from scrubbing.score import Stopping
 
 
@@ -121,6 +122,7 @@ def prepare(
     check_names(named, policy, columns, baseline)
     everything = [*named.values(), *(baseline_of(h, baseline) for h in named.values())]
     for network in dict.fromkeys(h.G.origin for h in everything):
+        check_language_columns(network, columns)
         check_network(network, columns)
     for explanation in dict.fromkeys(h.I for h in everything):
         check_features(explanation, columns)

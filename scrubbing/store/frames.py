@@ -2,12 +2,14 @@
 
 import json
 import sqlite3
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
 
-from scrubbing.errors import DataError
+from scrubbing.errors import DataError, ScrubbingWarning, StoreError
+from scrubbing.store.files import writing
 from scrubbing.store.reading import Entry, read_score
 
 
@@ -32,7 +34,11 @@ def frame(connection: sqlite3.Connection, entries: Sequence[Entry], *, by_refere
 def _by_reference(connection: sqlite3.Connection, entries: Sequence[Entry]) -> pd.DataFrame:
     tables = []
     for entry in entries:
-        losses = read_score(connection, entry.id).losses
+        try:
+            losses = read_score(connection, entry.id).losses
+        except StoreError as error:
+            warnings.warn(f"left out: {error}", ScrubbingWarning, stacklevel=2)
+            continue
         for place, (name, value) in enumerate([("id", entry.id), ("suite", entry.suite), ("name", entry.name)]):
             losses.insert(place, name, value)
         tables.append(losses)
@@ -47,16 +53,11 @@ def write_frame(table: pd.DataFrame, path: Path) -> None:
     ending = path.suffix.lower()
     if ending not in (".csv", ".parquet"):
         raise DataError(f"{path} ends in {ending or 'nothing'!r}; an export is a .csv or a .parquet file")
-    unfinished = path.with_name(path.name + ".unfinished")
     try:
-        if ending == ".csv":
-            table.to_csv(unfinished, index=False)
-        else:
-            table.to_parquet(unfinished, index=False)
-        unfinished.replace(path)
+        with writing(path) as file:
+            if ending == ".csv":
+                table.to_csv(file, index=False, encoding="utf8", errors="backslashreplace")
+            else:
+                table.to_parquet(file, index=False)
     except ImportError:
         raise DataError(f"writing {path} takes the package pyarrow: pip install pyarrow, or export a .csv") from None
-    except OSError as error:
-        raise DataError(f"{path} cannot be written: {error.strerror or error}") from None
-    finally:
-        unfinished.unlink(missing_ok=True)

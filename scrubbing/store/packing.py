@@ -14,8 +14,9 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from scrubbing.errors import StoreError
+from scrubbing.graph.fingerprint import content_hash
 from scrubbing.score import Score
-from scrubbing.store.identity import content_hash
+from scrubbing.store.record.plausible import implausible
 
 TYPES = {"i": "<i8", "f": "<f8"}
 LARGEST_RECORD = 2**28  # bytes; more is no hypothesis
@@ -61,13 +62,18 @@ def pack(score: Score) -> Packed:
     return Packed(json.dumps(content), {name: array for name, array in columns.items() if array})
 
 
+def check_written(score: str, losses: str, digest: str) -> None:
+    """Raise `StoreError` for a row of the store that is not what was written."""
+    if content_hash(score + losses) != digest:
+        raise StoreError("its content is not what was written")
+
+
 def unpack(score: str, losses: str, digest: str, array: Callable[[str], Array]) -> Score:
     """The score again; `array` finds a column by its content hash.
 
     Raises `StoreError` for content that is not what was written, or that this version does not understand.
     """
-    if content_hash(score + losses) != digest:
-        raise StoreError("its content is not what was written")
+    check_written(score, losses, digest)
     content = json.loads(score)
     for name, wanted in json.loads(losses).items():
         found = array(wanted)
@@ -75,10 +81,14 @@ def unpack(score: str, losses: str, digest: str, array: Callable[[str], Array]) 
             raise StoreError(f"its losses ({name}) are not what was written")
         content["by_reference"][name] = np.frombuffer(found.content, dtype=found.type).tolist()
     try:
-        return Score.model_validate(content)
+        found = Score.model_validate(content)
     except ValidationError as error:
         place = ".".join(map(str, error.errors()[0]["loc"]))
         raise StoreError(f"another version of scrubbing recorded it ({place}: {error.errors()[0]['msg']})") from None
+    problem = implausible(found)
+    if problem:
+        raise StoreError(problem)
+    return found
 
 
 def pack_record(record: str) -> bytes:

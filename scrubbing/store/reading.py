@@ -2,15 +2,19 @@
 
 import json
 import sqlite3
+import warnings
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from scrubbing.errors import StoreError
+from scrubbing.errors import ScrubbingWarning, StoreError, nearest
+from scrubbing.graph.data import whole_number
+from scrubbing.graph.fingerprint import content_hash
+from scrubbing.graph.reading import in_short
 from scrubbing.score import Score
-from scrubbing.store.identity import content_hash
-from scrubbing.store.packing import Array, unpack, unpack_record
+from scrubbing.store.packing import Array, check_written, unpack, unpack_record
 from scrubbing.store.record import Record
 from scrubbing.store.record.parts import DataRecord, HypothesisRecord
 
@@ -51,31 +55,50 @@ FILTERS = {
 
 
 def read_entries(connection: sqlite3.Connection, *, last: int | None = None, **wanted: str | int | None) -> list[Entry]:
-    """Scores from the oldest to the newest, `last` at most.
+    """Scores from the oldest to the newest, `last` at most; those that are damaged are left out, with a warning.
 
     `wanted` filters by suite, name (of a rung, or whole), run, and model and data by how their hashes begin.
     """
+    entries, damaged = [], []
+    for row in _rows(connection, last, wanted):
+        try:
+            entries.append(_entry(*row))
+        except StoreError:
+            damaged.append(str(row[0]))
+    if damaged:
+        said = f"score {damaged[0]} is" if len(damaged) == 1 else f"scores {', '.join(damaged)} are"
+        warnings.warn(f"{said} damaged, and left out here", ScrubbingWarning, stacklevel=3)
+    return entries
+
+
+def _rows(connection: sqlite3.Connection, last: int | None, wanted: Mapping[str, str | int | None]) -> list[Any]:
     conditions, values = ["TRUE"], []
+    last = None if last is None else whole_number("last", last)
+    if last is not None and last < 1:
+        raise StoreError(f"the last {last} scores were asked for; ask for at least one")
     for name, value in wanted.items():
+        if name not in FILTERS:
+            raise StoreError(f"there is no filter {name!r}; filters are {', '.join(FILTERS)}{nearest(name, FILTERS)}")
         if value is not None:
             condition, times = FILTERS[name]
             conditions.append(condition)
             values += [value] * times if name != "name" else [value, f"{value}/", f"{value}/"]
     rows = connection.execute(
-        "SELECT scores.id, run, time, seconds, suite, name, model, data, hypothesis, score FROM scores"
-        f" JOIN runs ON runs.id = run WHERE {' AND '.join(conditions)} ORDER BY scores.id DESC LIMIT ?",
-        (*values, -1 if last is None else last),
+        "SELECT scores.id, run, time, seconds, suite, name, model, data, hypothesis, score, losses, digest FROM scores"
+        f" LEFT JOIN runs ON runs.id = run WHERE {' AND '.join(conditions)} ORDER BY scores.id DESC LIMIT ?",
+        (*values, -1 if last is None or last >= 2**63 else last),
     )
-    return [_entry(*row) for row in rows][::-1]
+    return rows.fetchall()[::-1]
 
 
 def _entry(*row: Any) -> Entry:
     names = ("id", "run", "time", "seconds", "suite", "name", "model", "data", "hypothesis")
-    columns = dict(zip(names, row[:-1], strict=True))
+    *described, score, losses, digest = row
     try:
-        return Entry(**{**json.loads(row[-1]), **columns})
-    except (ValidationError, ValueError, TypeError):
-        raise StoreError(f"score {columns['id']} is damaged; the others can be read with another --last") from None
+        check_written(score, losses, digest)
+        return Entry(**{**json.loads(score), **dict(zip(names, described, strict=True))})
+    except (ValidationError, ValueError, TypeError, RecursionError):
+        raise StoreError(f"score {row[0]} is damaged") from None
 
 
 def read_score(connection: sqlite3.Connection, id: int) -> Score:
@@ -83,9 +106,10 @@ def read_score(connection: sqlite3.Connection, id: int) -> Score:
 
     Raises `StoreError` where there is none, it is damaged, or another version of this package recorded it.
     """
-    row: tuple[str, str, str] | None = connection.execute(
-        "SELECT score, losses, digest FROM scores WHERE id = ?", (id,)
-    ).fetchone()
+    row: tuple[str, str, str] | None = None
+    id = whole_number("id", id)
+    if -(2**63) <= id < 2**63:  # what SQLite has numbers for
+        row = connection.execute("SELECT score, losses, digest FROM scores WHERE id = ?", (id,)).fetchone()
     if row is None:
         (largest,) = connection.execute("SELECT max(id) FROM scores").fetchone()
         there = f"the last is {largest}" if largest else "there are none yet"
@@ -94,7 +118,7 @@ def read_score(connection: sqlite3.Connection, id: int) -> Score:
         return unpack(*row, lambda digest: _array(connection, digest))
     except StoreError as error:
         raise StoreError(f"score {id} cannot be read: {error}") from None
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise StoreError(f"score {id} is damaged ({error})") from None
 
 
@@ -110,18 +134,23 @@ def read_run(connection: sqlite3.Connection, key: str) -> list[tuple[Entry, Scor
     (run,) = connection.execute("SELECT max(id) FROM runs WHERE key = ?", (key,)).fetchone()
     if run is None:
         return None
-    return [(entry, read_score(connection, entry.id)) for entry in read_entries(connection, run=run)]
+    rows = _rows(connection, None, {"run": run})
+    scores = [read_score(connection, row[0]) for row in rows]
+    return [(_entry(*row), score) for row, score in zip(rows, scores, strict=True)]
 
 
 def read_record(connection: sqlite3.Connection, id: int) -> Record:
     """The hypothesis, data's fingerprint, settings and score, as `load_record` gives and `restore` takes them."""
     score = read_score(connection, id)
-    hypothesis, described, data = connection.execute(
+    found = connection.execute(
         "SELECT hypotheses.digest, hypotheses.record, datasets.record FROM scores"
         " JOIN hypotheses ON hypotheses.digest = hypothesis JOIN runs ON runs.id = run"
         " JOIN datasets ON datasets.digest = data WHERE scores.id = ?",
         (id,),
     ).fetchone()
+    if found is None:
+        raise StoreError(f"score {id} cannot be read: its hypothesis or its run is missing")
+    hypothesis, described, data = found
     try:
         text = unpack_record(described)
         if content_hash(text) != hypothesis:
@@ -132,8 +161,8 @@ def read_record(connection: sqlite3.Connection, id: int) -> Record:
             settings=score.settings,
             score=score,
         )
-    except (StoreError, ValidationError) as error:
-        raise StoreError(f"score {id} cannot be read: {error}") from None
+    except (StoreError, ValueError, TypeError, RecursionError) as error:
+        raise StoreError(f"score {id} cannot be read: {in_short(error)}") from None
 
 
 def count_hypotheses(connection: sqlite3.Connection, model: str, data: str) -> int:

@@ -110,10 +110,10 @@ MISTAKES = {
     "empty data": (overwritten("data.npz", ""), NOT_NPZ),
     "one array": (spoiled(as_npy), NOT_NPZ),
     "damaged compressed data": (spoiled(compressed_and_damaged), NOT_NPZ),
-    "arrays of objects": (spoiled(with_objects), f"{NOT_NPZ}Object arrays cannot be loaded"),
+    "arrays of objects": (spoiled(with_objects), f"{NOT_NPZ}tokens.npy holds Python objects, which are not unpickled"),
     "no tokens": (
         lambda folder: ["--model", folder, "--data", with_data(folder, "tokens")],
-        "has no array 'tokens'; it holds other, weights, atypical",
+        "has no array 'tokens'; it holds 'other', 'weights', 'atypical'",
     ),
     "no rows": (
         changed(tokens=lambda was: was["tokens"][:0]),
@@ -169,11 +169,11 @@ MISTAKES = {
     ),
     "weights below zero": (
         changed(weights=lambda was: -was["weights"]),
-        "'weights' must be finite numbers, none below 0",
+        "they must be finite numbers, none below 0",
     ),
     "weights that are not finite": (
         changed(weights=lambda was: was["weights"] / 0),
-        "'weights' must be finite numbers, none below 0",
+        "'weights' holds nan in row 0, position 0; they must be finite numbers, none below 0",
     ),
     "weights of the labels too": (
         changed(weights=lambda was: np.ones((ROWS, 17))),

@@ -1,6 +1,7 @@
 """How much memory is allowed, how much work takes, and what happens where it does not fit."""
 
 import re
+import reprlib
 from dataclasses import dataclass
 from functools import partial
 
@@ -30,9 +31,15 @@ def test_memory_is_an_amount_in_words_or_bytes(memory, size):
     assert memory_in_bytes(readable(2**31)) == 2**31
 
 
-@pytest.mark.parametrize("memory", ["much", 0, -1, "0GB", "-3 MB", True, "inf GB", ""])
+@pytest.mark.parametrize(
+    "memory",
+    [
+        *("much", 0, -1, "0GB", "-3 MB", True, "inf GB", "", "10**6", "2,5GiB", "2GiB junk", "2 GiB 3", "1e9", "1_000"),
+        *("GiB", ".GB", "2.", "0x10", "nan", "\uff12GiB", "2GiBB", "2 gigabytes", 2**60, "5EiB", "9" * 40),
+    ],
+)
 def test_what_is_no_amount_is_refused_in_words(memory):
-    message = f'memory={memory!r} is no amount of memory; write for example memory="2GiB"'
+    message = f'memory={reprlib.repr(memory)} is no amount of memory; write for example memory="2GiB"'
     with pytest.raises(DataError, match=f"^{re.escape(message)}$"):
         memory_in_bytes(memory)
 

@@ -62,7 +62,7 @@ BAD_INPUT = {
         TINY_DATA | {"x": np.array([None, 1, 2, 3])},
         {},
         DataError,
-        "the column 'x' holds values of type object, and only numbers and text can be columns; "
+        "the column 'x' holds None in row 0, and only numbers and text can be columns; "
         "encode it, for example with numpy.unique(column, return_inverse=True)[1]",
     ),
     "a column with a node's name": (

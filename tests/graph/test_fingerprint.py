@@ -1,15 +1,24 @@
 """Fingerprints follow content: the source and the used values of a function, the bytes of a tensor."""
 
 import functools
+from dataclasses import dataclass
 
 import numpy as np
 import pytest
 import torch
+from scrubbing.lens.components.base import Component
 
 from hypotheses.toy import NETWORK
 from scrubbing.graph.fingerprint import digest, import_path, source, used_values
 
 LIMIT = 3
+
+
+@dataclass(frozen=True, eq=False)
+class Offset(Component):
+    """A component of one tensor, of whatever type."""
+
+    by: torch.Tensor
 
 
 def above(limit):
@@ -98,6 +107,32 @@ def test_equal_content_has_equal_fingerprints():
     assert digest(np.array(["a", "b"])) == digest(np.array(["a", "b", "long"])[:2])
     assert digest(torch.arange(6).view(2, 3).T) == digest(torch.arange(6).view(2, 3).T.contiguous())
     assert digest({"a": 1, "b": {2, 3}}) == digest({"b": {3, 2}, "a": 1})
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        *(torch.float64, torch.float32, torch.bfloat16, torch.float16, torch.float8_e4m3fn, torch.float8_e5m2),
+        *(torch.int64, torch.uint8, torch.uint16, torch.bool, torch.complex64, torch.complex128),
+    ],
+)
+@pytest.mark.parametrize("shape", [(), (0,), (1,), (3,), (2, 3), (2, 0, 3)])
+def test_tensors_of_all_types_and_shapes_have_fingerprints(kind, shape):
+    ones, zeros = torch.ones(shape).to(kind), torch.zeros(shape).to(kind)
+    assert digest(ones) == digest(ones.clone()) == digest(ones.detach().expand(shape))
+    assert (digest(ones) == digest(zeros)) == (ones.numel() == 0)
+    assert digest(ones) != digest(ones[None])
+    assert (Offset(ones) == Offset(zeros)) == (ones.numel() == 0)
+    assert Offset(ones) == Offset(ones.clone())
+
+
+def test_views_are_known_by_their_numbers():
+    z = torch.tensor([1 + 2j, 3 - 1j])
+    assert digest(z.conj()) == digest(z.conj().resolve_conj()) != digest(z)
+    assert digest(torch._neg_view(z)) == digest(-z)
+    assert digest(torch.arange(4.0)[::2]) == digest(torch.tensor([0.0, 2.0]))
+    assert digest(torch.eye(2).to_sparse()) == digest(torch.eye(2)) != digest(torch.zeros(2, 2).to_sparse())
+    assert digest(torch.zeros(2, device="meta")) != digest(torch.zeros(3, device="meta"))
 
 
 def test_the_import_path_names_a_module_and_a_place_in_it():

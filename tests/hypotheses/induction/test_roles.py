@@ -1,6 +1,7 @@
 """Head scores on patterns made by hand, the rule that groups heads, and the file of roles."""
 
 import json
+import os
 from dataclasses import fields, replace
 
 import pytest
@@ -209,7 +210,7 @@ GOOD = {"induction": [[1, 5]], "previous": [[0, 0]], "self": [[0, 2]]}
         ({"induction": [[1, 5]]}, "previous: Field required"),
         (GOOD | {"self": [[0]]}, "does not hold roles: self.0.1: Field required"),
         (GOOD | {"self": [[0, "2"]]}, "self.0.1: Input should be a valid integer"),
-        ([], "does not hold roles: Input should be an object"),
+        ([], "does not hold roles: Input should be a valid dictionary"),
     ],
 )
 def test_a_wrong_file_is_told_in_one_line(tmp_path, given, message):
@@ -221,13 +222,35 @@ def test_a_wrong_file_is_told_in_one_line(tmp_path, given, message):
     assert str(path) in str(caught.value)
 
 
-@pytest.mark.parametrize("content", [b"", b'{"induction"', b"\xff\xfe"])
+@pytest.mark.parametrize(
+    "content",
+    [
+        *(b"", b'{"induction"', b"\xff\xfe", b"[" * 10**5, b'{"self":' * 10**4, b"1" * 5000),
+        b'{"induction": [[1, 5]], "previous": [[0, 0]], "previous": [[0, 1]]}',
+    ],
+)
 def test_a_damaged_file_is_told_in_one_line(tmp_path, content):
     path = tmp_path / "roles.json"
     path.write_bytes(content)
     with pytest.raises(ModelError, match="does not hold roles: Invalid JSON") as caught:
         load_roles(path, **SIZE)
     assert "\n" not in str(caught.value)
+
+
+def test_a_file_of_many_mistakes_is_told_briefly_and_soon(tmp_path):
+    path = tmp_path / "roles.json"
+    for heads in ([[1, 5]] * 10**5, [[0, n] for n in range(10**5)], [["a", "b"]] * 10**5):
+        path.write_text(json.dumps({"induction": heads, "previous": heads}))
+        with pytest.raises(ModelError) as caught:
+            load_roles(path, **SIZE)
+        assert len(str(caught.value)) < 2000
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir, lambda path: path.symlink_to("/dev/zero")])
+def test_a_file_that_would_never_end_is_not_begun(tmp_path, make):
+    make(tmp_path / "roles.json")
+    with pytest.raises(ModelError, match=r"roles.json cannot be read \(it is no ordinary file; "):
+        load_roles(tmp_path / "roles.json", **SIZE)
 
 
 def test_a_missing_file_is_told_with_what_to_do(tmp_path):

@@ -1,6 +1,7 @@
 """The recipe of the shipped model: its text, its batches, and a run that can be stopped and taken up again."""
 
 import math
+import os
 from dataclasses import replace
 
 import numpy as np
@@ -29,6 +30,7 @@ from hypotheses.induction.training import (
     weights,
 )
 from scrubbing import DataError
+from scrubbing.errors import ModelError
 from scrubbing.lens import Transformer, TransformerConfig, transformer
 
 TINY = Recipe(steps=6, batch=2, n_heads=2, d_model=32, d_head=8, d_vocab=300, n_ctx=24, warmup=2, shortest_repeated=4)
@@ -134,6 +136,25 @@ def test_a_checkpoint_replaces_the_one_before_it_whole(stream, tmp_path):
     save_checkpoint(run, tmp_path / "checkpoint.pt")
     assert load_checkpoint(tmp_path / "checkpoint.pt", TINY).step == 2
     assert [path.name for path in tmp_path.glob("checkpoint*")] == ["checkpoint.pt"]
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda path: path.write_bytes(b""),
+        lambda path: path.write_bytes(path.read_bytes()[:-100]),
+        lambda path: path.write_bytes(b"cos\nsystem\n(S'touch unpickled'\ntR."),
+        lambda path: torch.save([1], path),
+        lambda path: save_checkpoint(start(replace(TINY, d_vocab=301)), path),
+        lambda path: (path.unlink(), os.mkfifo(path)),
+    ],
+)
+def test_a_checkpoint_of_something_else_is_said(spoil, tmp_path):
+    path = tmp_path / "checkpoint.pt"
+    save_checkpoint(start(TINY), path)
+    spoil(path)
+    with pytest.raises(ModelError, match=r"checkpoint.pt is damaged, or a checkpoint of another recipe \("):
+        load_checkpoint(path, TINY)
 
 
 def test_training_computes_the_losses_that_the_graph_does():

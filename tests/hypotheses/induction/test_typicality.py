@@ -44,7 +44,7 @@ def tokens_of(tokenizer, text):
 
 
 def words(tokenizer, text):
-    of_token = token_bytes(tokenizer)
+    of_token = token_bytes(tokenizer, 10**6)
     return [of_token[token] for token in tokens_of(tokenizer, text)[0]]
 
 
@@ -60,7 +60,7 @@ def test_bytes_of_tokens_make_up_the_text(in_pieces):
 
 
 def test_every_byte_and_every_name_is_known(in_pieces):
-    of_token = token_bytes(in_pieces)
+    of_token = token_bytes(in_pieces, 10**6)
     assert {bytes([byte]) for byte in range(256)} <= set(of_token)
     assert of_token[in_pieces.token_to_id("<|begin|>")] == b"<|begin|>"
     assert len(of_token) == in_pieces.get_vocab_size()
@@ -186,3 +186,12 @@ def test_attention_of_another_shape_is_an_error():
         deviation_by_token(torch.zeros(4, 49), torch.zeros(4, 50, dtype=torch.long))
     with pytest.raises(DataError, match="rows of one token have no previous position"):
         deviation_by_token(torch.zeros(4, 1), torch.zeros(4, 1, dtype=torch.long))
+
+
+@pytest.mark.parametrize("number", [10**9, 2**32 - 1])
+def test_a_number_far_beyond_those_in_use_costs_nothing(number):
+    vocabulary = {"a": 0, "b": 1, "far": number}
+    tokenizer = Tokenizer(models.BPE(vocab=vocabulary, merges=[]))
+    assert token_bytes(tokenizer, 2) == [b"a", b"b"]
+    with pytest.raises(DataError, match="token 5 is none of the tokenizer's"):
+        atypical(np.array([[0, 5]]), Tokenizer(models.BPE(vocab={"a": 0}, merges=[])), PROSE)
