@@ -22,6 +22,14 @@ class HypothesisError(ScrubbingError):
     """A hypothesis that its network cannot be asked about."""
 
 
+class NodeError(ScrubbingError):
+    """A function of a node raised an error, which is the cause of this one; `node` is the node's name."""
+
+    def __init__(self, node: str, cause: BaseException) -> None:
+        super().__init__(f"the function of {node!r} raised {type(cause).__name__}: {cause}")
+        self.node = node
+
+
 class DataError(ScrubbingError):
     """Data, or a value computed from data, that cannot be used."""
 

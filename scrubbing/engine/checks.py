@@ -6,8 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from scrubbing.engine.evaluate import Evaluator
 from scrubbing.engine.expressions import Expression
+from scrubbing.engine.interpreter import Interpreter
 from scrubbing.engine.plan import Planner
 from scrubbing.engine.sampling.streams import References
 from scrubbing.errors import GraphError
@@ -18,7 +18,7 @@ TOLERANCE = 1e-3  # relative to the largest loss: far above float32's rounding, 
 ROUNDINGS = 16  # of the coarsest type: sums may be added up in another order, on some devices at every run
 
 
-def check_networks(graphs: Iterable[Graph], planner: Planner, evaluator: Evaluator) -> None:
+def check_networks(graphs: Iterable[Graph], planner: Planner, interpreter: Interpreter) -> None:
     """Raise unless every network is deterministic and agrees with the one it was rewritten from, on a few references.
 
     They are computed as they will be: a rewritten graph of which nothing but equal calls is left agrees by itself.
@@ -26,7 +26,7 @@ def check_networks(graphs: Iterable[Graph], planner: Planner, evaluator: Evaluat
     graphs = list(dict.fromkeys(graphs))
     origins = list(dict.fromkeys(graph.origin for graph in graphs))
     _refuse_training_mode([*graphs, *origins])
-    (losses, rounding), (again, _) = (_losses(some, planner, evaluator) for some in ([*graphs, *origins], origins))
+    (losses, rounding), (again, _) = (_losses(some, planner, interpreter) for some in ([*graphs, *origins], origins))
     rounding *= ROUNDINGS
     if not all(torch.allclose(losses[g], again[g], rtol=rounding, atol=rounding, equal_nan=True) for g in origins):
         raise GraphError(
@@ -43,7 +43,7 @@ def check_networks(graphs: Iterable[Graph], planner: Planner, evaluator: Evaluat
             )
 
 
-def _losses(graphs: Iterable[Graph], planner: Planner, evaluator: Evaluator) -> tuple[dict[Graph, Tensor], float]:
+def _losses(graphs: Iterable[Graph], planner: Planner, interpreter: Interpreter) -> tuple[dict[Graph, Tensor], float]:
     """The losses, and the rounding of the coarsest type that anything was computed with."""
     graphs = list(graphs)
     roundings = [0.0]
@@ -53,8 +53,8 @@ def _losses(graphs: Iterable[Graph], planner: Planner, evaluator: Evaluator) -> 
             roundings.append(torch.finfo(values[step].dtype).eps)
 
     roots = [planner.plain(graph, References()) for graph in graphs]
-    draws = range(min(CHECKED, len(evaluator.sample)))  # one at a time: where one does not fit, nothing does
-    by_draw = [evaluator.values(roots, slice(draw, draw + 1), observe) for draw in draws]
+    draws = range(min(CHECKED, len(interpreter.sample)))  # one at a time: where one does not fit, nothing does
+    by_draw = [interpreter.values(roots, slice(draw, draw + 1), observe) for draw in draws]
     values = [torch.stack([torch.as_tensor(value) for value in found]) for found in zip(*by_draw, strict=True)]
     return {g: value.double() for g, value in zip(graphs, values, strict=True)}, max(roundings)
 

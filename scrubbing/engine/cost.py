@@ -118,7 +118,10 @@ def cost(evaluator: Evaluator, roots: Sequence[Expression], hypotheses: int) -> 
         rows = sum(_rows_of(evaluator, pool, work.order[start : start + chunk]) for start in range(0, draws, chunk))
         times |= {step: Fraction(rows, _rows_of(evaluator, pool, [probed])) for step in order if seen[step] == {pool}}
     flops = {step: once[step] + int(second[step] * times.get(step, draws)) for step in order}
-    peak = allocations_of(partial(evaluator.values, work.roots, work.order[:chunk])).peak + evaluator.held_bytes
+    peak = (
+        allocations_of(partial(evaluator.interpreter.values, work.roots, work.order[:chunk])).peak
+        + evaluator.interpreter.held_bytes
+    )
     single = [next(iter(seen[step])) for step in calls if len(seen[step]) == 1]
     return Cost(
         hypotheses=hypotheses,
@@ -131,7 +134,7 @@ def cost(evaluator: Evaluator, roots: Sequence[Expression], hypotheses: int) -> 
         once=sum(once.values()),
         chunk=chunk,
         peak_bytes=peak,
-        memory=evaluator.memory,
+        memory=evaluator.interpreter.memory,
         kinds=_kinds(calls, seen, flops),
     )
 
@@ -141,7 +144,7 @@ def _evaluated_positions(evaluator: Evaluator, order: Sequence[Expression]) -> d
     steps = [step for step in order if isinstance(step, Call) and isinstance(step.fn, ByPosition)]
     counts: list[list[np.ndarray]] = [[] for _ in steps]
     for start in range(0, len(evaluator.sample), AT_ONCE):
-        indices = evaluator.values([step.arguments[0] for step in steps], slice(start, start + AT_ONCE))
+        indices = evaluator.interpreter.values([step.arguments[0] for step in steps], slice(start, start + AT_ONCE))
         for count, index in zip(counts, indices, strict=True):
             count.append((index >= 0).sum(dim=1).cpu().numpy())
     return {step: np.concatenate(count) for step, count in zip(steps, counts, strict=True)}
@@ -155,7 +158,7 @@ def _flops(evaluator: Evaluator, work: Arranged, draw: int) -> dict[Expression, 
     """The operations of each step for one draw."""
     with counting_flops() as so_far:
         marks: dict[Expression, int] = {}
-        evaluator.values(work.roots, np.array([draw]), lambda step, values: marks.update({step: so_far()}))
+        evaluator.interpreter.values(work.roots, np.array([draw]), lambda step, values: marks.update({step: so_far()}))
     return {step: mark - before for (step, mark), before in zip(marks.items(), [0, *marks.values()], strict=False)}
 
 

@@ -33,6 +33,7 @@ class Call:
     fn: Callable[..., Any]
     arguments: "tuple[Expression, ...]"
     number: int = 0  # by time of making: an order that is the same in every run
+    name: str = ""  # of the node that asked for it first
 
 
 @dataclass(frozen=True, eq=False)
@@ -154,7 +155,7 @@ class Expressions:
             if not unknown:
                 known = {i: self._forwards[needed] for i, needed in inputs.items()}
                 arguments = tuple(known[i] if i in known else self.leaf(i, streams[i]) for i in graph[step].inputs)
-                self._forwards[key] = self.call(graph[step].fn, arguments)
+                self._forwards[key] = self.call(graph[step].fn, arguments, step)
                 waiting.pop()
         return self._forwards[wanted]
 
@@ -168,8 +169,8 @@ class Expressions:
         """A column on a stream."""
         return self._known.setdefault((column, stream), Leaf(column, stream))
 
-    def call(self, fn: Callable[..., Any], arguments: tuple[Expression, ...]) -> Expression:
-        """A function of expressions.
+    def call(self, fn: Callable[..., Any], arguments: tuple[Expression, ...], name: str = "") -> Expression:
+        """A function of expressions, for the node of that name.
 
         A function may have a method `lower(arguments, call)` that says the same in calls that are cheaper or that
         others share, or returns None.
@@ -177,7 +178,7 @@ class Expressions:
         key = (fn, *map(id, arguments))
         if key not in self._known:
             lower = getattr(fn, "lower", None)
-            self._known[key] = (lower and lower(arguments, self.call)) or Call(fn, arguments, len(self._known))
+            self._known[key] = (lower and lower(arguments, self.call)) or Call(fn, arguments, len(self._known), name)
         return self._known[key]
 
     def assembled(self, value: Expression, axis: int, positions: int) -> Expression:

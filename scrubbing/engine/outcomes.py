@@ -1,6 +1,6 @@
 """What hypotheses come to: the losses of their references, sampled, drawn until they are sure, or exact."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -10,7 +10,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from scrubbing.engine.evaluate import Advance, Evaluator
+from scrubbing.engine.exact import exact_losses, exact_two_level_variance
 from scrubbing.engine.expressions import Compared, Expression
+from scrubbing.engine.interpreter import Interpreter
 from scrubbing.engine.plan import Planner, Scrubbed
 from scrubbing.engine.sampling.streams import References, Sample
 from scrubbing.engine.sequential import CheckpointsFor, Ratio, losses_until, no_checkpoints
@@ -137,17 +139,17 @@ def outcomes_until(
     return list(outputs.outcomes(values, draws)), sample, stopped
 
 
-def exact_outcomes(
-    jobs: Sequence[Job], planner: Planner, evaluator: Evaluator, advance: Advance, *, average: Callable[..., Estimate]
-) -> list[Outcome]:
-    """Expected losses over all draws of donors, or over the last ones; what is equal is worked out once."""
-    one_draw = Evaluator(evaluator.columns, replace(evaluator.sample, draws=1))
+def exact_outcomes(jobs: Sequence[Job], planner: Planner, evaluator: Evaluator, advance: Advance) -> list[Outcome]:
+    """Expected losses over all draws of donors; what is equal is worked out once."""
+    columns, sample = evaluator.interpreter.columns, evaluator.sample
+    one_draw = Evaluator(Interpreter(columns, replace(sample, draws=1)))
     known: dict[Expression, Estimate] = {}
 
     def estimate(h: Hypothesis, planned: Scrubbed, original: PerReference) -> Estimate:
         if planned.output not in known:
-            found = average(h, evaluator.columns, evaluator.sample, planner.policy, planned.streams, original)
-            known[planned.output] = found
+            found = exact_losses(h, columns, sample.references, planner.policy)
+            change = found.mean_absolute_change(original)
+            known[planned.output] = Estimate(found.mean, change, *exact_two_level_variance(found))
         return known[planned.output]
 
     networks = list(dict.fromkeys(job.original for job in jobs))

@@ -1,26 +1,19 @@
-"""Claims about each position by itself: which nodes draw a donor for each, and where that cannot be followed."""
+"""Claims about each position by itself, and where they cannot be followed."""
 
 from scrubbing.engine.policy import Policy
-from scrubbing.engine.sampling.streams import Fixed
+from scrubbing.engine.rules import draws_by_position, gives_by_position
 from scrubbing.errors import HypothesisError
 from scrubbing.graph.hypothesis import Hypothesis
 
 
-def draws_by_position(h: Hypothesis, policy: Policy, name: str) -> bool:
-    """Whether I's node has a donor for each position: it is claimed so, and no whole donor is given or made for it."""
-    return h.I[name].per_position and h.I[name].swaps and (name not in policy.donors or gives_by_position(policy, name))
-
-
-def gives_by_position(policy: Policy, name: str) -> bool:
-    """Whether the donors given for I's node are a row for each position."""
-    given = policy.donors.get(name)
-    return isinstance(given, Fixed) and given.positions is not None
-
-
 def refuse_illegal_positions(h: Hypothesis, policy: Policy) -> None:
     """Raise `HypothesisError` where a donor for each position has no position to go to, or would need two."""
-    walk = [(h.I.output, False)]
-    for name, below in walk:  # grows while it is walked
+    if not any(node.per_position for node in h.I.values()) and not any(gives_by_position(policy, n) for n in h.I):
+        return
+    waiting = [(h.I.output, False)]
+    seen = set(waiting)
+    while waiting:
+        name, below = waiting.pop()
         for child in h.claimed_inputs(name).values():
             by_position, image = draws_by_position(h, policy, child), h.image(child)
             if by_position and h.G[image].position_axis is None:
@@ -37,5 +30,6 @@ def refuse_illegal_positions(h: Hypothesis, policy: Policy) -> None:
                     f"donors gives {child!r} a row for each position, but {child!r} is not claimed per position"
                 )
             step = (child, below or by_position)
-            if step not in walk:
-                walk.append(step)
+            if step not in seen:
+                seen.add(step)
+                waiting.append(step)

@@ -6,7 +6,7 @@ the distinct rows serves them all. Draws with rows in common are taken one after
 
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -168,7 +168,7 @@ class _Pooling:
                 new[step] = self._gathered(step, stream)
             elif isinstance(step, Call):
                 arguments = tuple(new[argument] for argument in step.arguments)
-                new[step] = step if arguments == step.arguments else Call(step.fn, arguments, step.number)
+                new[step] = step if arguments == step.arguments else replace(step, arguments=arguments)
         return [new[root] for root in roots]
 
     def _gathered(self, step: Expression, stream: Stream | Pool) -> Gathered:
@@ -187,7 +187,7 @@ class _Pooling:
             return Leaf(step.column, Pool(streams))
         if not isinstance(step, Call) or self.forms.stream[step] is None:
             return step
-        return Call(step.fn, tuple(self._argument(argument, streams) for argument in step.arguments), step.number)
+        return replace(step, arguments=tuple(self._argument(argument, streams) for argument in step.arguments))
 
     def _argument(self, step: Expression, streams: Streams) -> Expression:
         """An argument on the pool of these streams; where more streams ask for it, gathered from their pool."""

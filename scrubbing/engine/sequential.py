@@ -70,7 +70,7 @@ def losses_until(
     sample, losses, done = evaluator.sample, [torch.empty(0)] * len(roots), 0
     target = min(FIRST_LOOK, rule.most)
     while True:
-        part = replace(evaluator, sample=sample.part(done, target))
+        part = replace(evaluator, interpreter=replace(evaluator.interpreter, sample=sample.part(done, target)))
         before = done * sample.draws
         more = part.losses(
             roots, lambda draws, before=before: advance(before + draws), checkpoints_for(len(part.sample))

@@ -15,6 +15,8 @@ from rich.console import RenderableType
 
 from scrubbing.engine.evaluate import Evaluator
 from scrubbing.engine.exact import exact_losses
+from scrubbing.engine.features import Features
+from scrubbing.engine.interpreter import Interpreter
 from scrubbing.engine.plan import Planner
 from scrubbing.engine.policy import Unclaimed
 from scrubbing.engine.sampling.agreement import Classes, PositionClasses
@@ -146,8 +148,8 @@ def worst_donors(
     if min(starts, sweeps, candidates) < 1:
         raise DataError(f"starts={starts}, sweeps={sweeps}, candidates={candidates}, but at least one each is needed")
     sample = Sample(choose_references(references, rows, seed), rows, seed=seed, exclude_self=exclude_self)
-    evaluator = Evaluator(dict(columns), sample)
-    planner = Planner(policy, evaluator)
+    interpreter = Interpreter(dict(columns), sample)
+    evaluator, planner = Evaluator(interpreter), Planner(policy, Features(interpreter))
     original = evaluator.losses([planner.plain(hypothesis.G, References())])[0].double().numpy()
     if exact:
         found = exact_losses(hypothesis, columns, sample.references, policy, cap=cap)

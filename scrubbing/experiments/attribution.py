@@ -16,13 +16,15 @@ from jaxtyping import Float
 from rich.console import RenderableType
 from rich.text import Text
 
-from scrubbing.engine.exact.draws import open_columns, open_inputs
+from scrubbing.engine.policy import Policy
+from scrubbing.engine.rules import rules
 from scrubbing.errors import HypothesisError, ScrubbingWarning
 from scrubbing.experiments.arguments import baseline_of
+from scrubbing.experiments.preparation import Options, policy_of
 from scrubbing.experiments.scoring import Baseline, Data, Settings, scrub
 from scrubbing.experiments.shapley import Orders, shapley_value
 from scrubbing.graph import Graph
-from scrubbing.graph.data import whole_number
+from scrubbing.graph.data import as_columns, whole_number
 from scrubbing.graph.hypothesis import Hypothesis
 from scrubbing.score import Metric, Score, mean_metric
 from scrubbing.score.tables import decimals_for, estimate, fixed, rendered, titled
@@ -182,7 +184,8 @@ def attribute_loss(
 
     Source: Shapley, "A value for n-person games" (1953); orders are sampled as in Castro, Gomez and Tejada (2009).
     """
-    parts = scrubbed_parts(hypothesis, by_input=by_input, settings=settings)
+    policy = policy_of(Options(**settings), len(next(iter(as_columns(data).values()))))
+    parts = scrubbed_parts(hypothesis, policy, by_input=by_input)
     if not parts:
         raise HypothesisError(
             "this hypothesis scrubs nothing: every claim is of whole columns, and nothing is left open"
@@ -211,19 +214,16 @@ def attribute_loss(
     )
 
 
-def scrubbed_parts(h: Hypothesis, *, by_input: bool = False, settings: Settings | None = None) -> tuple[Part, ...]:
+def scrubbed_parts(h: Hypothesis, policy: Policy | None = None, *, by_input: bool = False) -> tuple[Part, ...]:
     """What scrubbing a hypothesis replaces: donors that agree on a feature, and donors of what is left unclaimed."""
-    settings = settings or {}
+    by_name = {name: rules(h, policy or Policy(), name) for name in reversed(h.I.order)}
+    swapped = {claimed.child for found in by_name.values() for claimed in found.claimed if claimed.donor != "own"}
     parts: list[Part] = []
-    for name in reversed(h.I.order):
-        swaps = (
-            not h.I[name].claims_inputs_alone or settings.get("exclude_self") or name in (settings.get("donors") or {})
-        )
-        if name != h.I.output and swaps:
+    for name, found in by_name.items():
+        if name in swapped:
             parts.append(Part(name))
-        for inputs in open_inputs(h, name, apart=by_input):
-            if open_columns(h, name, inputs):
-                parts.append(Part(name, inputs, by_input))
+        for shared in found.sharing_u(by_input=by_input):
+            parts.append(Part(name, tuple(open_.input for open_ in shared), by_input))
     return tuple(parts)
 
 

@@ -11,7 +11,8 @@ from jaxtyping import Int
 from rich.console import RenderableType
 from torch import Tensor
 
-from scrubbing.engine.evaluate import Evaluator
+from scrubbing.engine.features import Features
+from scrubbing.engine.interpreter import Interpreter
 from scrubbing.engine.plan import Planner
 from scrubbing.engine.policy import Policy
 from scrubbing.engine.sampling.agreement import Classes, PositionClasses
@@ -233,7 +234,7 @@ def _partitions(h: Hypothesis, columns: Columns) -> dict[str, Partition]:
             'score it among random nodes (controls="nodes"), or among hypotheses of your own'
         )
     rows = len(next(iter(columns.values())))
-    planner = Planner(Policy(), Evaluator(dict(columns), Sample(np.arange(1), rows)))
+    planner = Planner(Policy(), Features(Interpreter(dict(columns), Sample(np.arange(1), rows))))
     return {name: planner.classes(h, name) for name in featured}
 
 

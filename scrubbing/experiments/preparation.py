@@ -6,6 +6,8 @@ from typing import Any, TypedDict, cast
 
 from scrubbing.engine.evaluate import Evaluator
 from scrubbing.engine.exact import refuse_too_many_rows
+from scrubbing.engine.features import Features
+from scrubbing.engine.interpreter import Interpreter
 from scrubbing.engine.memory import Memory, memory_in_bytes
 from scrubbing.engine.outcomes import Job
 from scrubbing.engine.plan import Planner
@@ -41,7 +43,7 @@ class Settings(TypedDict, total=False):
     unclaimed: Unclaimed
     together: Sequence[Iterable[str]]
     seed: Count
-    exact: bool | str
+    exact: bool
     until: float | None
     memory: Memory | None
     check: bool
@@ -62,7 +64,7 @@ class Options:
     unclaimed: Unclaimed = "resample"
     together: Sequence[Iterable[str]] = ()
     seed: Count = 0
-    exact: bool | str = False
+    exact: bool = False
     until: float | None = None
     memory: Memory | None = None
     check: bool = True
@@ -81,7 +83,7 @@ class Prepared:
     planner: Planner
     evaluator: Evaluator
     settings: Mapping[str, Any]
-    exact: bool | str
+    exact: bool
     rule: Stopping | None
 
     @property
@@ -98,22 +100,22 @@ def prepare(
 ) -> Prepared:
     """Check the arguments, and plan what they ask for."""
     named = by_name(hypotheses)
-    if options.exact not in (False, True, "last"):
-        raise HypothesisError(f'exact={options.exact!r} is no mode; choose False, True or "last"')
+    if not isinstance(options.exact, bool):
+        raise HypothesisError(f"exact={options.exact!r} is no mode; choose False or True")
     columns = as_columns(data)
     draws = at_least_one("draws", options.draws)
     dataset_rows = len(next(iter(columns.values())))
     references = options.references
     if options.exact:  # before anything of that size is made
         asked = dataset_rows if references is None else number_drawn(references) or len(cast(Sized, references))
-        refuse_too_many_rows(dataset_rows, asked, draws=draws if options.exact == "last" else 1)
+        refuse_too_many_rows(dataset_rows, asked)
     policy = policy_of(options, dataset_rows)
     rule = _stopping_rule(options, policy, dataset_rows)
     seed = whole_number("seed", options.seed)
     chosen = choose_references(rule.most if rule else references, dataset_rows, seed)
     sample = Sample(chosen, dataset_rows, seed=seed, draws=draws, exclude_self=options.exclude_self)
-    evaluator = Evaluator(dict(columns), sample, memory_in_bytes(options.memory))
-    planner = Planner(policy, evaluator)
+    interpreter = Interpreter(dict(columns), sample, memory_in_bytes(options.memory))
+    evaluator, planner = Evaluator(interpreter), Planner(policy, Features(interpreter))
     check_names(named, policy, columns, baseline)
     settings = {
         "others": options.others if isinstance(options.others, str) else "pairing",

@@ -11,7 +11,6 @@ import numpy as np
 
 from scrubbing.engine.checks import check_networks
 from scrubbing.engine.cost import Cost, cost
-from scrubbing.engine.exact import exact_estimate, last_estimate
 from scrubbing.engine.freedom import vacuity_of
 from scrubbing.engine.memory import Memory
 from scrubbing.engine.outcomes import Job, Outcome, Outputs, exact_outcomes, outcomes_until, sampled_outcomes
@@ -69,7 +68,7 @@ def scrub(
     unclaimed: Unclaimed = "resample",
     together: Sequence[Iterable[str]] = (),
     seed: Count = 0,
-    exact: bool | str = False,
+    exact: bool = False,
     until: float | None = None,
     memory: Memory | None = None,
     check: bool = True,
@@ -94,9 +93,7 @@ def scrub(
     be the own datum of a node below). `unclaimed` says what stands in for an unclaimed node with
     a floating-point value: a donor's ("resample"), the mean over rows ("mean", or `mean(by=column)`), "zero", or what a
     function makes of the donor's. `together` lists groups of nodes of I, read by one parent, that share their donor.
-    `exact` gives the expectation over all draws of donors in place of a sample of them, where that can be worked out;
-    "last" averages so over the last donor on each path from the output (of what is unclaimed, or of a claim below which
-    nothing is drawn) and samples those above it.
+    `exact` gives the expectation over all draws of donors in place of a sample of them, where that can be worked out.
     `until` draws references with replacement, up to `references` of them, until the half-width of every interval is
     that fraction; the intervals are then those of a confidence sequence, valid however often one looks.
     `check` compares G with the graph that it was rewritten from. `progress` is True, False, None (where a terminal
@@ -162,7 +159,7 @@ def _described(prepared: Prepared) -> Described:
         prepared.data,
         policy=prepared.planner.policy,
         sample=prepared.sample,
-        settings={**prepared.settings, "memory": prepared.evaluator.memory},
+        settings={**prepared.settings, "memory": prepared.evaluator.interpreter.memory},
     )
 
 
@@ -170,7 +167,7 @@ def _computed(
     prepared: Prepared, record: Recording | None, *, check: bool, progress: bool | Callable[[int, int], None] | None
 ) -> list[Score]:
     if check:
-        check_networks([job.hypothesis.G for job in prepared.jobs], prepared.planner, prepared.evaluator)
+        check_networks([job.hypothesis.G for job in prepared.jobs], prepared.planner, prepared.evaluator.interpreter)
     outcomes, sample, rule = _outcomes(prepared, record, progress)
     scores = [
         _score(name, job, outcome, sample, prepared.settings, rule)
@@ -189,8 +186,7 @@ def _outcomes(
     total, unit = (len(jobs), "hypotheses") if exact else (len(prepared.sample), "references")
     with showing_progress(progress, total, unit=unit) as advance:
         if exact:
-            average = last_estimate if exact == "last" else exact_estimate
-            return exact_outcomes(jobs, planner, evaluator, advance, average=average), prepared.sample, None
+            return exact_outcomes(jobs, planner, evaluator, advance), prepared.sample, None
         outputs = Outputs.of(jobs, planner, total)
         checkpoints_for = partial(record.checkpoints, len(outputs.roots)) if record else no_checkpoints
         if prepared.rule:
@@ -208,7 +204,7 @@ def _warn_of_idle_claims(prepared: Prepared) -> None:
             )
 
 
-def _donors(job: Job, sample: Sample, *, exact: bool | str) -> dict[str, np.ndarray]:
+def _donors(job: Job, sample: Sample, *, exact: bool) -> dict[str, np.ndarray]:
     """The row that stood in at every node, where there is one."""
     return {} if exact else {path: sample.rows(stream) for path, stream in job.scrubbed.streams.items()}
 

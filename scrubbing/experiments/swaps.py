@@ -9,6 +9,8 @@ from jaxtyping import Bool, Float, Int
 from rich.console import RenderableType
 
 from scrubbing.engine.evaluate import Evaluator
+from scrubbing.engine.features import Features
+from scrubbing.engine.interpreter import Interpreter
 from scrubbing.engine.plan import Planner
 from scrubbing.engine.policy import Policy, Unclaimed
 from scrubbing.engine.sampling.streams import Fixed, Given, Sample, Stream
@@ -134,9 +136,9 @@ def single_swaps(
     replay = _Replay(
         {path: on[:, i] for i, path in enumerate(items)}, recorded, Sample(np.array([row]), rows, draws=len(on))
     )
-    evaluator = Evaluator(dict(columns), replay.sample)
-    planned = Planner(replace(policy, choose=replay), evaluator).scrubbed(hypothesis)
-    losses = evaluator.losses([planned.output])[0].double().numpy()
+    interpreter = Interpreter(dict(columns), replay.sample)
+    planned = Planner(replace(policy, choose=replay), Features(interpreter)).scrubbed(hypothesis)
+    losses = Evaluator(interpreter).losses([planned.output])[0].double().numpy()
     _check_replayed(score, at, losses)
     return Swaps(
         reference=row,
@@ -175,7 +177,7 @@ def _drawn(h: Hypothesis, columns: Mapping[str, Any], policy: Policy, sample: Sa
         paths[_path(name, recorded)] = recorded
         return drawn
 
-    Planner(replace(policy, choose=note), Evaluator(dict(columns), sample)).scrubbed(h)
+    Planner(replace(policy, choose=note), Features(Interpreter(dict(columns), sample))).scrubbed(h)
     if not paths:
         raise HypothesisError("this hypothesis scrubs nothing, so there are no donors to put in")
     return paths

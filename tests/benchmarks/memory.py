@@ -53,7 +53,7 @@ def _in_a_process(cap: str, rows: int, chunks: str, threads: int | None) -> dict
 
 def main(cap: str, rows: int, chunks: str) -> None:
     """Score the ladder under a cap, and print what it took at most as JSON."""
-    from scrubbing import evaluate
+    from scrubbing.engine import evaluate
 
     from .ladder import ladder
 

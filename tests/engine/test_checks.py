@@ -9,7 +9,8 @@ import torch
 from scrubbing import Graph, GraphError
 from scrubbing.engine import checks
 from scrubbing.engine.checks import CHECKED
-from scrubbing.engine.evaluate import Evaluator
+from scrubbing.engine.features import Features
+from scrubbing.engine.interpreter import Interpreter
 from scrubbing.engine.plan import Planner
 from scrubbing.engine.policy import Policy
 from scrubbing.engine.sampling.streams import Sample
@@ -21,8 +22,8 @@ G = Graph(a=lambda x: 2 * x, loss=lambda a: a - 1)
 
 def check_networks(graphs, columns, references):
     """The check, of a run on these references."""
-    evaluator = Evaluator(dict(columns), Sample(references, len(next(iter(columns.values())))))
-    checks.check_networks(graphs, Planner(Policy(), evaluator), evaluator)
+    interpreter = Interpreter(dict(columns), Sample(references, len(next(iter(columns.values())))))
+    checks.check_networks(graphs, Planner(Policy(), Features(interpreter)), interpreter)
 
 
 def test_a_network_and_its_rewrites_pass():

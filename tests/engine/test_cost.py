@@ -43,7 +43,7 @@ def counted(hypotheses: Any, data: Any, *, baseline: Any, **settings: Any) -> in
     work = prepared.evaluator.arranged(roots)
     with counting_flops() as so_far:
         for start in range(0, len(prepared.sample), SIZE):
-            prepared.evaluator.values(work.roots, work.order[start : start + SIZE])
+            prepared.evaluator.interpreter.values(work.roots, work.order[start : start + SIZE])
         return so_far()
 
 
@@ -203,8 +203,8 @@ def test_evaluating_is_not_changed_by_being_counted():
     prepared = prepare(TOY_H, TOY_DATA, TOY_BASELINE, Options())
     assert isinstance(prepared.evaluator, Evaluator)
     roots = Outputs.of(prepared.jobs, prepared.planner, 7).roots
-    plain = prepared.evaluator.values(roots, slice(0, 7))
+    plain = prepared.evaluator.interpreter.values(roots, slice(0, 7))
     with counting_flops() as so_far:
-        again = prepared.evaluator.values(roots, slice(0, 7))
+        again = prepared.evaluator.interpreter.values(roots, slice(0, 7))
         assert so_far() == 7 * 4 * PRODUCT
     assert all(torch.equal(one, other) for one, other in zip(plain, again, strict=True))

@@ -10,6 +10,8 @@ from reference_transformer import random_data, random_transformer
 
 from scrubbing import Graph, Hypothesis, reads, scrub
 from scrubbing.engine.evaluate import LARGEST, Evaluator
+from scrubbing.engine.features import Features
+from scrubbing.engine.interpreter import Interpreter
 from scrubbing.engine.memory import DEFAULT
 from scrubbing.engine.plan import Planner
 from scrubbing.engine.policy import Policy
@@ -104,8 +106,8 @@ WIDE = {"x": torch.zeros(1).expand(ROWS, WIDTH), "y": torch.zeros(ROWS)}
 
 
 def chunk_size(columns, *, memory: int = DEFAULT, rows: int = ROWS, fn=lambda x, y: x.sum(1) - y) -> int:
-    evaluator = Evaluator(as_columns(columns), Sample(np.arange(rows), ROWS), memory)
-    roots = [Planner(Policy(), evaluator).plain(Graph(loss=fn), References())]
+    evaluator = Evaluator(Interpreter(as_columns(columns), Sample(np.arange(rows), ROWS), memory))
+    roots = [Planner(Policy(), Features(evaluator.interpreter)).plain(Graph(loss=fn), References())]
     return evaluator.chunk_size(evaluator.arranged(roots))
 
 
@@ -113,7 +115,7 @@ def test_a_chunk_is_as_large_as_the_memory_allows_and_a_processor_keeps_close():
     row = 4 * (WIDTH + 3)  # the row itself, its sum, its label, their difference
     assert chunk_size(WIDE, memory=20 * row + 2000) in range(18, 22)
     assert chunk_size(WIDE) == pytest.approx(LARGEST / (4 * WIDTH), rel=0.01)
-    with patch.object(Evaluator, "_on_cpu", False):
+    with patch.object(Interpreter, "on_cpu", False):
         assert chunk_size(WIDE) == pytest.approx(DEFAULT / row, rel=0.01)
 
 
@@ -138,8 +140,8 @@ class BelowLargest(Component):
 @pytest.mark.parametrize("size", [1, 3, 10])
 def test_a_function_of_a_whole_column_is_fitted_once(size):
     fn, x = BelowLargest(), torch.tensor([3.0, 9.0, 1.0, 4.0])
-    evaluator = Evaluator({"x": x}, Sample(np.array([2, 0, 0, 3]), 4))
-    root = Planner(Policy(), evaluator).plain(Graph(loss=fn), References())
+    evaluator = Evaluator(Interpreter({"x": x}, Sample(np.array([2, 0, 0, 3]), 4)))
+    root = Planner(Policy(), Features(evaluator.interpreter)).plain(Graph(loss=fn), References())
     with patch.object(Evaluator, "chunk_size", return_value=size):
         (found,) = evaluator.losses([root])
     assert found.tolist() == [8, 6, 6, 5]
@@ -153,9 +155,11 @@ def test_a_constant_is_made_once_and_counts_as_held():
         made.append(1)
         return torch.ones(100)
 
-    evaluator = Evaluator({"x": torch.arange(4.0)}, Sample(np.arange(4), 4))
-    root = Planner(Policy(), evaluator).plain(Graph(c=constant, loss=lambda c, x: x * c[0]), References())
+    evaluator = Evaluator(Interpreter({"x": torch.arange(4.0)}, Sample(np.arange(4), 4)))
+    root = Planner(Policy(), Features(evaluator.interpreter)).plain(
+        Graph(c=constant, loss=lambda c, x: x * c[0]), References()
+    )
     with patch.object(Evaluator, "chunk_size", return_value=1):
         assert evaluator.losses([root])[0].tolist() == [0, 1, 2, 3]
     assert made == [1]
-    assert evaluator.held_bytes == 400
+    assert evaluator.interpreter.held_bytes == 400

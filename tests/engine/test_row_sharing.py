@@ -13,6 +13,8 @@ from reference_transformer import random_data, random_transformer
 from scrubbing import Graph, Hypothesis, reads, scrub
 from scrubbing.engine.evaluate import Evaluator
 from scrubbing.engine.expressions import Call, Gathered, Leaf, evaluation_order
+from scrubbing.engine.features import Features
+from scrubbing.engine.interpreter import Interpreter
 from scrubbing.engine.plan import Planner
 from scrubbing.engine.policy import Policy
 from scrubbing.engine.row_sharing import Arranged
@@ -27,20 +29,22 @@ DATA = {"x": torch.arange(float(ROWS)), "y": torch.arange(float(ROWS)) % 7}
 
 
 def roots_of(evaluator: Evaluator, *hypotheses: Hypothesis, others="reference") -> list:
-    planner = Planner(Policy(others=others), evaluator)
+    planner = Planner(Policy(others=others), Features(evaluator.interpreter))
     return [planner.plain(hypotheses[0].G, References()), *(planner.scrubbed(h).output for h in hypotheses)]
 
 
 def evaluator_of(references: np.ndarray, *, draws: int = 1, data=DATA) -> Evaluator:
-    return Evaluator(dict(data), Sample(references, len(data["x"]), draws=draws))
+    return Evaluator(Interpreter(dict(data), Sample(references, len(data["x"]), draws=draws)))
 
 
 def assert_pooling_changes_nothing(evaluator: Evaluator, roots: list, *, size: int) -> None:
     """Chunk by chunk, values are what they are in the order of the draws and without pools."""
     work = evaluator.arranged(roots)
-    chunks = [evaluator.values(work.roots, work.order[i : i + size]) for i in range(0, len(work.order), size)]
+    chunks = [
+        evaluator.interpreter.values(work.roots, work.order[i : i + size]) for i in range(0, len(work.order), size)
+    ]
     pooled = [torch.cat(pieces)[np.argsort(work.order)] for pieces in zip(*chunks, strict=True)]
-    alone = evaluator.values(roots, slice(None))
+    alone = evaluator.interpreter.values(roots, slice(None))
     assert all(torch.equal(one, other) for one, other in zip(pooled, alone, strict=True))
 
 
@@ -74,7 +78,7 @@ def test_donors_that_are_references_of_the_chunk_cost_nothing(pairing):
     assert pools(work) == {Pool((References(), Fixed(pairing)))}
     asked.clear()
     for start in range(0, ROWS, 10):
-        evaluator.values(work.roots, work.order[start : start + 10])
+        evaluator.interpreter.values(work.roots, work.order[start : start + 10])
     assert asked == [10] + 5 * [11] or asked == 6 * [11]  # ten references, and a donor that is none of them
 
 
@@ -109,7 +113,7 @@ def test_streams_that_share_nothing_are_left_alone():
     data = {"x": torch.arange(float(rows)), "y": torch.zeros(rows)}
     evaluator = evaluator_of(np.arange(rows), data=data)
     pairings = [Fixed(np.random.default_rng(i).integers(0, rows, rows)) for i in range(10)]
-    planner = Planner(Policy(), evaluator)
+    planner = Planner(Policy(), Features(evaluator.interpreter))
     roots = [planner.plain(SQUARE, stream) for stream in (References(), *pairings)]
     work = evaluator.arranged(roots)
     (pool,) = pools(work)
@@ -122,9 +126,9 @@ def test_off_the_processor_streams_that_share_nothing_are_one_call():
     rows = 2000
     evaluator = evaluator_of(np.arange(20), data={"x": torch.arange(float(rows)), "y": torch.zeros(rows)})
     pairings = [Fixed(np.full(rows, 100 * (i + 1))) for i in range(10)]
-    planner = Planner(Policy(), evaluator)
+    planner = Planner(Policy(), Features(evaluator.interpreter))
     roots = [planner.plain(SQUARE, stream) for stream in (References(), *pairings)]
-    with patch.object(Evaluator, "_on_cpu", False):
+    with patch.object(Interpreter, "on_cpu", False):
         work = evaluator.arranged(roots)
         assert {len(pool.streams) for pool in pools(work)} == {11}
         calls = [step.fn for step in evaluation_order(work.roots) if isinstance(step, Call)]
@@ -153,7 +157,7 @@ def test_arguments_that_more_streams_ask_for_are_gathered_from_their_pool():
     """`double` is asked for on three streams, `square` on two of them."""
     evaluator = evaluator_of(np.arange(ROWS))
     first, second = (Fixed((np.arange(ROWS) + shift) % ROWS) for shift in (1, 2))
-    planner = Planner(Policy(), evaluator)
+    planner = Planner(Policy(), Features(evaluator.interpreter))
     forward = planner.expressions.forward
     roots = [forward(SQUARE, "square", {"x": s}) for s in (References(), first)]
     roots.append(forward(SQUARE, "double", {"x": second}))

@@ -31,6 +31,7 @@ from scrubbing import (
     save_record,
     scrub,
 )
+from scrubbing.engine.policy import Policy
 from scrubbing.experiments.attribution import Part, scrubbed_parts, with_only
 from scrubbing.graph import Node
 from scrubbing.score.statistics import mean_interval
@@ -172,7 +173,7 @@ def test_every_combination_of_switches_is_what_an_enumeration_of_donors_gives(on
 def test_the_parts_are_the_donors_that_are_drawn():
     assert [part.path for part in PARTS] == ["b", "b/other", "a", "a/other"]
     assert [part.path for part in scrubbed_parts(Hypothesis(TWO_TERMS, KEEP_X1))] == ["loss/other"]
-    excluded = scrubbed_parts(Hypothesis(TWO_TERMS, KEEP_X1), settings={"exclude_self": True})
+    excluded = scrubbed_parts(Hypothesis(TWO_TERMS, KEEP_X1), Policy(exclude_self=True))
     assert [part.path for part in excluded] == ["loss/other", "a"]
 
 

@@ -19,6 +19,8 @@ from scrubbing import (
     scrub,
 )
 from scrubbing.engine.evaluate import Evaluator
+from scrubbing.engine.features import Features
+from scrubbing.engine.interpreter import Interpreter
 from scrubbing.engine.plan import Planner
 from scrubbing.engine.policy import Policy
 from scrubbing.engine.sampling.streams import Sample
@@ -227,9 +229,9 @@ def test_a_run_is_replayed_from_its_donors():
 def losses_by_chunk(h, size):
     """The scrubbed losses, and after how many draws progress was told of."""
     sample = Sample(np.arange(ROWS), ROWS, draws=3)
-    evaluator = Evaluator(as_columns(DATA), sample)
+    evaluator = Evaluator(Interpreter(as_columns(DATA), sample))
     told = []
-    root = Planner(Policy(), evaluator).scrubbed(h).output
+    root = Planner(Policy(), Features(evaluator.interpreter)).scrubbed(h).output
     with patch.object(Evaluator, "chunk_size", return_value=size):
         return evaluator.losses([root], told.append)[0].tolist(), told
 
@@ -254,7 +256,7 @@ PER_POSITION = Hypothesis(
 
 def test_a_table_of_all_rows_changes_nothing(monkeypatch):
     with_table = score(PER_POSITION, SEQUENCES, draws=4)
-    monkeypatch.setattr(Evaluator, "_table", lambda self, step: None)
+    monkeypatch.setattr(Interpreter, "_table", lambda self, step: None)
     assert score(PER_POSITION, SEQUENCES, draws=4) == with_table
 
 

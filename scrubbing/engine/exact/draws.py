@@ -1,19 +1,20 @@
 """What each node of a hypothesis draws, and what matters to it of its own datum."""
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
 from jaxtyping import Int
 
-from scrubbing.engine.evaluate import Evaluator
-from scrubbing.engine.plan import Planner, other_path
+from scrubbing.engine.features import Features
+from scrubbing.engine.interpreter import Interpreter
+from scrubbing.engine.plan import Planner
 from scrubbing.engine.policy import Policy, mean
-from scrubbing.engine.positions import draws_by_position
+from scrubbing.engine.rules import ClaimedInput, OpenInput, Rules, rules, upstream_columns
 from scrubbing.engine.sampling.agreement import Classes, PositionClasses
 from scrubbing.engine.sampling.distributions import Donors, Transitions, joint, representatives
-from scrubbing.engine.sampling.streams import Fixed, Sample, Stream
+from scrubbing.engine.sampling.streams import Fixed, Sample
 from scrubbing.engine.sampling.values import distinct
 from scrubbing.errors import HypothesisError
 from scrubbing.graph.data import Columns
@@ -22,23 +23,13 @@ from scrubbing.graph.hypothesis import Hypothesis
 Rows = Int[np.ndarray, " n"]  # row numbers, or places in a list of anything else
 
 
-class BeyondCapError(HypothesisError):
-    """More would have to be done than the cap allows; `what` says what."""
-
-    def __init__(self, what: str, cap: int, *, last_fits: bool = False) -> None:
-        last = 'average over the last donor on each path and sample those above it (exact="last"), '
-        super().__init__(
-            f"exact mode would have to {what}, and its cap is {cap:,}; {last if last_fits else ''}"
-            f"estimate the loss by sampling instead, score fewer references, or leave less to chance "
-            f"(reads(...) of whole columns)"
-        )
-        self.what = what
-
-
 def refuse_beyond(cap: int, count: int | float, what: str) -> None:
     """Raise where more would have to be done than the cap allows."""
     if count > cap:
-        raise BeyondCapError(what, cap)
+        raise HypothesisError(
+            f"exact mode would have to {what}, and its cap is {cap:,}; estimate the loss by sampling instead, score "
+            f"fewer references, or leave less to chance (reads(...) of whole columns)"
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,37 +61,12 @@ class Data:
 
 
 @dataclass(frozen=True, eq=False)
-class Above:
-    """Donors that were sampled, for those above the last ones: by path, each draw of each reference in turn."""
-
-    sample: Sample
-    streams: Mapping[str, Stream]
-
-    def rows(self, end: tuple[str, ...], *, by_position: bool = False) -> Int[np.ndarray, "context *position"]:
-        """The donors of a node of I, or of what it leaves unclaimed, whose paths end like this."""
-        found = {stream for path, stream in self.streams.items() if tuple(path.split("/")[-len(end) :]) == end}
-        if len(found) > 1:
-            raise HypothesisError(
-                f'exact="last" samples one donor for {"/".join(end)!r}, but {len(found)} paths that lead there draw '
-                f"donors of their own; give I a node for each path, with one image in c, or exact=False"
-            )
-        rows = self.sample.rows(found.pop())
-        if rows.ndim > 1 and not by_position:
-            raise HypothesisError(
-                f'exact="last" cannot follow donors of {"/".join(end)!r} that are sampled for each position below a '
-                f"claim per position; claim it whole, or exact=False"
-            )
-        return rows
-
-
-@dataclass(frozen=True, eq=False)
 class Contexts:
     """What is given, and the donor u of every unclaimed input if it is one for the whole hypothesis."""
 
     row: Int[np.ndarray, " context"]  # the reference whose fixed donors these are
     other: Int[np.ndarray, " context"] | None  # u
     transitions: Transitions  # from each reference to its contexts
-    above: Above | None = None  # donors that were sampled for each context
 
     def __len__(self) -> int:
         return len(self.row)
@@ -116,7 +82,7 @@ def contexts_of(h: Hypothesis, data: Data, references: Rows, policy: Policy, cap
             np.arange(n), np.arange(n) if by_reference else np.zeros(n, dtype=np.int64), np.ones(n)
         )
         return Contexts(row, others.rows[row] if isinstance(others, Fixed) else None, transitions)
-    columns = {c for name in h.I for inputs in open_inputs(h, name) for c in open_columns(h, name, inputs)}
+    columns = {column for name in h.I for open_ in rules(h, policy, name).donated for column in open_.donated}
     donors = Donors(data.everything, representatives(data.numbers(columns)), policy.exclude_self)
     count = donors.count(references)
     refuse_beyond(cap, count, f'follow {count:,} pairs of a reference and its donor (others="reference")')
@@ -125,23 +91,6 @@ def contexts_of(h: Hypothesis, data: Data, references: Rows, policy: Policy, cap
     to = number + (len(distinct_others) * drawn.case if by_reference else 0)
     transitions = Transitions(drawn.case, to, drawn.probability)
     return Contexts(np.repeat(row, len(distinct_others)), np.tile(distinct_others, len(row)), transitions)
-
-
-def open_inputs(h: Hypothesis, name: str, *, apart: bool = False) -> list[tuple[str, ...]]:
-    """The inputs that I's node does not claim, in groups that share one donor u."""
-    known = {*h.claimed_inputs(name), *h.read_columns(name), *h.I[name].keeps}
-    inputs = tuple(p for p in h.G[h.image(name)].inputs if p not in known and h.G.upstream_columns[p])
-    return [(p,) for p in inputs] if apart else [inputs] if inputs else []
-
-
-def open_columns(h: Hypothesis, name: str, inputs: tuple[str, ...]) -> frozenset[str]:
-    """The columns that unclaimed inputs of I's node take from the donor u."""
-    return upstream_of(h, inputs) - h.passed_columns(name)
-
-
-def upstream_of(h: Hypothesis, inputs: tuple[str, ...]) -> frozenset[str]:
-    """The columns that any of the inputs depends on."""
-    return frozenset().union(*(h.G.upstream_columns[p] for p in inputs))
 
 
 # -- what is drawn at each node
@@ -155,6 +104,7 @@ class Draw:
     """
 
     inputs: tuple[str, ...]  # of the image, which the donor decides
+    open: tuple[OpenInput, ...]  # those of them that are unclaimed; none: the donor is the node's own datum
     children: tuple[str, ...]  # the nodes of I that run on it, one for each input; none: an ordinary forward pass
     position: int | None  # where only one position of the input is decided
     alike: Int[np.ndarray, " row"]  # one row for all that make no difference as the donor
@@ -172,7 +122,6 @@ class Description:
     draws: tuple[Draw, ...]
     own: Int[np.ndarray, " row"]  # for each row the first with the same distribution
     context: Int[np.ndarray, " context"]  # for each context the first with the same distribution
-    is_random: bool  # whether donors are drawn here or below, other than those that were sampled
 
 
 @dataclass(frozen=True, eq=False)
@@ -188,89 +137,75 @@ class Describer:
     @cached_property
     def planner(self) -> Planner:
         """It knows which rows agree."""
-        return Planner(self.policy, Evaluator(dict(self.data.columns), Sample(np.arange(1), self.data.rows)))
+        sample = Sample(np.arange(1), self.data.rows)
+        return Planner(self.policy, Features(Interpreter(dict(self.data.columns), sample)))
 
     def describe(self, name: str) -> Description:
         """A node whose children were described before."""
-        read = self.h.read_columns(name)
+        read, found = set(self.h.read_columns(name)), rules(self.h, self.policy, name)
         direct = {p for p in self.h.G[self.h.image(name)].inputs if p in read}
-        claimed = tuple(self._claimed(name))
-        draws = (*claimed, *self._unclaimed(name, is_last=not any(map(self._is_random, claimed))))
+        claimed = tuple(self._claimed(found))
+        draws = (*claimed, *self._unclaimed(found), *self._own(found, direct))
         own = joint([self.data.numbers(direct), *(draw.own_key for draw in draws)], self.data.rows)
         context = joint([draw.context_key for draw in draws], len(self.contexts))
-        is_random = any(map(self._is_random, draws))
-        self.known[name] = Description(draws, representatives(own), representatives(context), is_random)
+        self.known[name] = Description(draws, representatives(own), representatives(context))
         return self.known[name]
 
-    def _is_random(self, draw: Draw) -> bool:
-        return draw.donors is not None or any(self.known[child].is_random for child in draw.children)
-
-    def _claimed(self, name: str) -> Iterator[Draw]:
-        sharing: dict[frozenset[str], list[tuple[str, str]]] = {}
-        for p, child in self.h.claimed_inputs(name).items():
-            if self.h.G.upstream_columns[p]:
-                alone = child in self.policy.donors or self._passes_only_what_agrees(child)
-                group = frozenset([child]) if alone else self.policy.group(child)
-                sharing.setdefault(group, []).append((p, child))
+    def _claimed(self, found: Rules) -> Iterator[Draw]:
+        sharing: dict[tuple[str, ...], list[ClaimedInput]] = {}
+        for claimed in found.claimed:
+            if self.h.G.upstream_columns[claimed.input]:
+                group = claimed.group if claimed.donor == "drawn" else (claimed.child,)
+                sharing.setdefault(group, []).append(claimed)
         for members in sharing.values():
-            inputs, children = zip(*members, strict=True)
+            children = tuple(claimed.child for claimed in members)
             alike = representatives(joint([self.known[child].own for child in children], self.data.rows))
-            is_last = not any(self.known[child].is_random for child in children)
-            for position, source in self._sources(children[0], is_last=is_last):
+            for position, source in self._sources(members[0]):
+                inputs = tuple(claimed.input for claimed in members)
                 yield self._draw(inputs, source, alike, children=children, position=position)
 
-    def _unclaimed(self, name: str, *, is_last: bool) -> Iterator[Draw]:
+    def _unclaimed(self, found: Rules) -> Iterator[Draw]:
         grouping = self.policy.unclaimed.by if isinstance(self.policy.unclaimed, mean) else None
-        for inputs in open_inputs(self.h, name, apart=self.policy.others == "input"):
-            columns = open_columns(self.h, name, inputs)
-            source = self._others(name, inputs[0], is_last=is_last) if columns else None
-            passed = self.h.passed_columns(name) & upstream_of(self.h, inputs)
-            passed |= {grouping} if grouping else set()
-            yield self._draw(inputs, source, representatives(self.data.numbers(columns)), passed=passed)
-        for p in sorted(self.h.I[name].keeps):
-            columns = self.h.G.upstream_columns[p]
-            yield self._draw((p,), None, representatives(self.data.numbers(columns)), passed=columns)
+        for open_ in found.sharing_u(by_input=self.policy.others == "input"):
+            donated = frozenset().union(*(i.donated for i in open_))
+            passed = frozenset().union(*(i.own for i in open_), {grouping} if grouping else ())
+            alike = representatives(self.data.numbers(donated))
+            inputs = tuple(i.input for i in open_)
+            source = (
+                self.data.everything if self.contexts.other is None else self.contexts.other
+            )  # each u is a last one
+            yield self._draw(inputs, source, alike, open_=open_, passed=passed)
 
-    def _others(self, name: str, p: str, *, is_last: bool) -> Classes | Rows:
-        """Where the donor u of an unclaimed input comes from."""
-        if self.contexts.other is not None:
-            return self.contexts.other
-        if self.contexts.above is None or is_last:
-            return self.data.everything
-        return self.contexts.above.rows(other_path((name,), p, self.h, self.policy))
+    def _own(self, found: Rules, direct: set[str]) -> Iterator[Draw]:
+        inputs = tuple(p for p in found.own if p not in direct)
+        if inputs:
+            columns = frozenset().union(*(upstream_columns(self.h.G, p) for p in inputs))
+            yield self._draw(inputs, None, representatives(self.data.numbers(columns)), passed=columns)
 
-    def _sources(self, child: str, *, is_last: bool) -> list[tuple[int | None, Classes | Rows | None]]:
+    def _sources(self, claimed: ClaimedInput) -> list[tuple[int | None, Classes | Rows | None]]:
         """Where a child's donor comes from, by position if it is claimed so: classes, given rows, or neither."""
-        given = self.policy.donors.get(child) if self.h.I[child].swaps else None
-        if given is not None and not isinstance(given, Fixed):
+        child, given = claimed.child, self.policy.donors.get(claimed.child)
+        if claimed.donor == "made":
             raise HypothesisError(
                 f"donors gives {child!r} a function that makes donors, and exact mode needs rows of the data; "
                 f"estimate the loss by sampling instead"
             )
-        if given is None and self._passes_only_what_agrees(child):
+        if claimed.donor == "own":
             return [(None, None)]
-        if isinstance(given, Fixed):
+        if isinstance(given, Fixed) and claimed.donor == "given":
             source = given.rows[self.contexts.row]
-        elif self.contexts.above is not None and not is_last:
-            by_position = draws_by_position(self.h, self.policy, child)
-            source = self.contexts.above.rows((child,), by_position=by_position)
         else:
-            source = self.planner.agreement(self.h, child)
+            source = self.planner.agreement(self.h, claimed.group)
         if isinstance(source, PositionClasses):
             return list(enumerate(source.at))
         if isinstance(source, Classes) or source.ndim == 1:
             return [(None, source)]
-        if not draws_by_position(self.h, self.policy, child):
+        if not claimed.by_position:
             raise HypothesisError(
                 f"exact mode cannot follow donors of {child!r} by position, below a claim per position; "
                 f"estimate the loss by sampling instead"
             )
         return list(enumerate(source.T))
-
-    def _passes_only_what_agrees(self, child: str) -> bool:
-        """Whether every agreeing donor passes on the same as the parent's own datum, which then stands for itself."""
-        node = self.h.I[child]
-        return not node.swaps or (node.claims_inputs_alone and not self.policy.exclude_self)
 
     def _draw(
         self,
@@ -278,6 +213,7 @@ class Describer:
         source: Classes | Rows | None,
         alike: Int[np.ndarray, " row"],
         *,
+        open_: tuple[OpenInput, ...] = (),
         children: tuple[str, ...] = (),
         position: int | None = None,
         passed: frozenset[str] = frozenset(),
@@ -292,6 +228,7 @@ class Describer:
             context.append(alike[source])
         return Draw(
             inputs,
+            open_,
             children,
             position,
             alike,

@@ -16,9 +16,10 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
-from scrubbing.engine.evaluate import Evaluator
 from scrubbing.engine.exact.draws import Contexts, Data, Describer, Description, Draw, Rows, contexts_of, refuse_beyond
 from scrubbing.engine.exact.losses import ExactLosses
+from scrubbing.engine.features import Features
+from scrubbing.engine.interpreter import Interpreter
 from scrubbing.engine.memory import allocations_of
 from scrubbing.engine.plan import Planner
 from scrubbing.engine.policy import Policy
@@ -50,48 +51,29 @@ def exact_losses(
     policy: Policy,
     *,
     cap: int = CAP,
-    contexts: Contexts | None = None,
 ) -> ExactLosses:
     """The distribution of the scrubbed loss of the references in the given rows, over all draws of donors.
 
-    With `contexts`, one for each reference, over all draws but those that were sampled there.
-
     Raises `HypothesisError`, before the work, where more than `cap` combinations of values would meet at one node.
     """
-    rows, place = np.unique(references, return_inverse=True) if contexts is None else (references, None)
-    found = propagation(hypothesis, columns, rows, policy, cap=cap, contexts=contexts)
-    losses, distributions, to = found.root()
-    transitions = found.contexts.transitions
-    place = np.arange(len(rows)) if place is None else place
-    return ExactLosses(losses, distributions, Transitions(transitions.case, to, transitions.probability), place)
-
-
-def propagation(
-    hypothesis: Hypothesis,
-    columns: Columns,
-    references: Int[np.ndarray, " reference"],
-    policy: Policy,
-    *,
-    cap: int = CAP,
-    contexts: Contexts | None = None,
-) -> "Propagation":
-    """What would be propagated for these references, with nothing computed yet but the features."""
+    rows, place = np.unique(references, return_inverse=True)
     refuse_illegal_positions(hypothesis, policy)
-    refuse_too_many_rows(len(next(iter(columns.values()))), len(references), cap=cap)
+    refuse_too_many_rows(len(next(iter(columns.values()))), len(rows), cap=cap)
     data = Data(columns)
-    contexts = contexts_of(hypothesis, data, references, policy, cap) if contexts is None else contexts
+    contexts = contexts_of(hypothesis, data, rows, policy, cap)
     describer = Describer(hypothesis, data, policy, contexts)
     nodes = {name: describer.describe(name) for name in hypothesis.I.order}
-    found = Propagation(hypothesis, data, policy, contexts, nodes, references, cap)
+    found = Propagation(hypothesis, data, policy, contexts, nodes, rows, cap)
     found.wire()
-    return found
+    losses, distributions, to = found.root()
+    links = contexts.transitions
+    return ExactLosses(losses, distributions, Transitions(links.case, to, links.probability), place)
 
 
-def refuse_too_many_rows(rows: int, references: int, *, draws: int = 1, cap: int = CAP) -> None:
-    """Raise where the data or the references, each with its draws, are alone beyond the cap."""
+def refuse_too_many_rows(rows: int, references: int, *, cap: int = CAP) -> None:
+    """Raise where the data or the references are alone beyond the cap."""
     refuse_beyond(cap, rows, f"go through {rows:,} rows of data")
-    each = f" with {draws:,} draws of each" if draws > 1 else ""
-    refuse_beyond(cap, references * draws, f"answer for {references:,} references{each}")
+    refuse_beyond(cap, references, f"answer for {references:,} references")
 
 
 @dataclass(frozen=True, eq=False)
@@ -137,29 +119,6 @@ class Propagation:
             raise DataError("the output of G must be one loss per row, for example loss.mean(dim=-1)")
         to = np.searchsorted(self.conditions[root], self._root_conditions())
         return losses.cpu().double().numpy(), self.known[root].distributions, to
-
-    @property
-    def averages(self) -> bool:
-        """Whether any donor is averaged over: not all were sampled or given."""
-        return any(wired.draw.donors is not None for draws in self.wired.values() for wired in draws)
-
-    def most(self) -> float:
-        """A bound of what is combined at any one node: as if no two of its values were equal."""
-        sizes: dict[str, np.ndarray] = {}
-        most = 0.0
-        with np.errstate(over="ignore"):
-            for name in self.h.I.order:
-                if name not in self.wired:
-                    continue
-                sizes[name] = np.ones(len(self.conditions[name]))
-                for wired in self.wired[name]:
-                    values = np.ones(len(wired.transitions.to))
-                    for child in wired.draw.children:
-                        values *= sizes[child][self._cases(child, wired.transitions.to)]
-                    most = max(most, values.sum())
-                    sizes[name] *= np.bincount(wired.transitions.case, values)[wired.group]
-                most = max(most, sizes[name].sum())
-        return float(most)
 
     def _root_conditions(self) -> Rows:
         transitions = self.contexts.transitions
@@ -272,10 +231,11 @@ class Propagation:
     def _forward(self, name: str, draw: Draw, codes: Rows) -> Any:
         """The values of a draw's unclaimed inputs, for pairs of an own datum and a donor."""
         own, donor = (Fixed(rows) for rows in np.divmod(codes, self.data.rows))
-        evaluator = Evaluator(dict(self.data.columns), Sample(np.arange(len(codes)), self.data.rows))
-        planner = Planner(self.policy, evaluator)
-        roots = [planner.unclaimed(self.h, name, p, own, lambda: donor) for p in draw.inputs]
-        return _in_chunks(name, len(codes), lambda *chunk: tuple(evaluator.values(roots, slice(*chunk))))
+        interpreter = Interpreter(dict(self.data.columns), Sample(np.arange(len(codes)), self.data.rows))
+        planner = Planner(self.policy, Features(interpreter))
+        roots = [planner.unclaimed(self.h.G, open_, own, lambda: donor) for open_ in draw.open]
+        roots = roots or [planner.on(own, self.h.G, p) for p in draw.inputs]
+        return _in_chunks(name, len(codes), lambda *chunk: tuple(interpreter.values(roots, slice(*chunk))))
 
     def _evaluated(self, name: str, drawn: list[tuple[Draw, Any, Rows]], x: Rows) -> Any:
         """The image of a node on combinations of what was drawn; the columns that it reads come from `x`."""

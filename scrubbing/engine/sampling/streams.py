@@ -74,6 +74,13 @@ class Drawn:
     classes: Classes | PositionClasses | None = None
     positions: int | None = None
 
+    def __hash__(self) -> int:
+        return self._hash
+
+    @cached_property
+    def _hash(self) -> int:  # once: a stream may stand at the end of a long chain of parents
+        return hash((self.key, self.parent, self.classes, self.positions))
+
 
 Stream = References | Fixed | Given | Drawn
 
@@ -111,8 +118,12 @@ class Sample:
 
     def rows(self, stream: Stream) -> Int[np.ndarray, "draw *position"]:
         """The row numbers of a stream, all references at once: `[references * draws]`, or with positions."""
-        if stream not in self._cache:
-            self._cache[stream] = self._rows(stream)
+        waiting = [stream]  # the first of a chain of parents first: it may be longer than Python's stack is deep
+        while waiting[-1] not in self._cache and isinstance(waiting[-1], Drawn) and waiting[-1].parent is not None:
+            waiting.append(waiting[-1].parent)
+        for each in reversed(waiting):
+            if each not in self._cache:
+                self._cache[each] = self._rows(each)
         return self._cache[stream]
 
     def _rows(self, stream: Stream) -> np.ndarray:

@@ -15,14 +15,15 @@ from scrubbing.errors import DataError
 INTEGERS = {1: torch.uint8, 2: torch.int16, 4: torch.int32}  # by size in bytes; whatever is longer is split into int64
 
 
-def take(value: Any, rows: Int[np.ndarray, " n"]) -> Any:
-    """The entries of the given rows."""
-    return _map(lambda held: held[torch.from_numpy(rows) if isinstance(held, Tensor) else rows], value)
+def take(value: Any, rows: Int[np.ndarray, "*n"] | int) -> Any:
+    """The entries of the given rows (or of one)."""
+    index = torch.from_numpy(rows) if isinstance(rows, np.ndarray) else rows
+    return mapped(lambda held: held[index if isinstance(held, Tensor) else rows], value)
 
 
 def concatenated(values: Sequence[Any]) -> Any:
     """The rows of all values, one after the other."""
-    return values[0] if len(values) == 1 else _map(lambda *tensors: torch.cat(tensors), *values)
+    return values[0] if len(values) == 1 else mapped(lambda *tensors: torch.cat(tensors), *values)
 
 
 def one_per_row(value: Any, rows: int) -> Any:
@@ -34,12 +35,12 @@ def one_per_row(value: Any, rows: int) -> Any:
             raise DataError(f"it has {what}, but must be a tensor with one entry for each of {rows} rows")
         return tensor.detach()
 
-    return _map(checked, value)
+    return mapped(checked, value)
 
 
 def distinct(value: Any, rows: int) -> tuple[Any, Int[np.ndarray, " row"]]:
     """The different values among the rows, told apart by their bytes, and the number of each row's."""
-    numbers = joint([agreement(whole(_bits(part), rows)).ids for part in _parts(value)], rows)
+    numbers = joint([agreement(whole(_bits(part), rows)).ids for part in flat(value)], rows)
     return take(value, first_places(numbers)), numbers
 
 
@@ -51,11 +52,13 @@ def _bits(part: Tensor | np.ndarray) -> Tensor | np.ndarray:
     return bits[:, 0] if bits.shape[1] == 1 else bits
 
 
-def _parts(value: Any) -> list[Tensor | np.ndarray]:
-    return [p for part in value for p in _parts(part)] if isinstance(value, tuple) else [value]
+def flat(value: Any) -> list[Any]:
+    """The parts of a tuple of tuples; a single value is its one part."""
+    return [p for part in value for p in flat(part)] if isinstance(value, tuple) else [value]
 
 
-def _map(fn: Callable[..., Any], *values: Any) -> Any:
+def mapped(fn: Callable[..., Any], *values: Any) -> Any:
+    """A function of tensors, of values that hold them in the same places."""
     if isinstance(values[0], tuple):
-        return tuple(_map(fn, *parts) for parts in zip(*values, strict=True))
+        return tuple(mapped(fn, *parts) for parts in zip(*values, strict=True))
     return fn(*values)

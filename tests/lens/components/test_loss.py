@@ -16,8 +16,9 @@ from reference_transformer import config, random_data, random_weights
 from rewritten import CLAIMS, REWRITES, SMALL_DATA, masked
 
 from scrubbing import Graph, Hypothesis, reads, scrub
-from scrubbing.engine.evaluate import Evaluator
 from scrubbing.engine.expressions import Call
+from scrubbing.engine.features import Features
+from scrubbing.engine.interpreter import Interpreter
 from scrubbing.engine.plan import Planner
 from scrubbing.engine.policy import Policy
 from scrubbing.engine.sampling.streams import References, Sample
@@ -78,11 +79,11 @@ def datasets(draw: st.DrawFn, model: Transformer) -> dict[str, torch.Tensor]:
 
 def evaluated(G: Graph, data: dict[str, torch.Tensor], *, size: int) -> tuple[Call, torch.Tensor]:
     """The expression of the network's loss, and its values a few rows at a time."""
-    evaluator = Evaluator(dict(data), Sample(np.arange(len(data["tokens"])), len(data["tokens"])))
-    root = Planner(Policy(), evaluator).plain(G, References())
+    interpreter = Interpreter(dict(data), Sample(np.arange(len(data["tokens"])), len(data["tokens"])))
+    root = Planner(Policy(), Features(interpreter)).plain(G, References())
     assert isinstance(root, Call)
     starts = range(0, len(data["tokens"]), size)
-    pieces = [evaluator.values([root], slice(start, start + size))[0] for start in starts]
+    pieces = [interpreter.values([root], slice(start, start + size))[0] for start in starts]
     return root, torch.cat(pieces)
 
 

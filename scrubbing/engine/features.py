@@ -1,0 +1,86 @@
+"""What planning has to know of the data: which rows agree on a feature, and donors that are made to agree."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from torch import Tensor
+
+from scrubbing.engine.expressions import Expression
+from scrubbing.engine.interpreter import PIECE, Interpreter, in_pieces
+from scrubbing.engine.plan import Feature
+from scrubbing.engine.policy import DonorSampler
+from scrubbing.engine.sampling.agreement import Classes, Piece, PositionClasses, agreement, agreement_by_position
+from scrubbing.engine.sampling.randomness import keyed_uniforms
+from scrubbing.engine.sampling.streams import Given, Stream
+from scrubbing.engine.sampling.values import flat
+from scrubbing.errors import DataError, HypothesisError
+from scrubbing.graph.data import appended
+
+READ = 2**24  # bytes of columns at a time where a feature is computed
+
+
+@dataclass(frozen=True)
+class Features:
+    """Features of a dataset, each computed once on all rows."""
+
+    interpreter: Interpreter
+    _classes: dict[tuple[Feature, int], Classes | PositionClasses] = field(default_factory=dict, repr=False)
+    _floating: dict[Expression, bool] = field(default_factory=dict, repr=False)
+
+    def classes(self, feature: Feature) -> Classes | PositionClasses:
+        """Which rows of the dataset agree on a feature."""
+        known = feature, self.interpreter.rows
+        if known not in self._classes:
+            classify = agreement_by_position if feature.per_position else agreement
+            pieces = (
+                Piece(
+                    self.interpreter.on_rows([feature.value], lambda stream, rows=rows: rows)[0],
+                    int(rows[0]),
+                    int(rows[-1]) + 1,
+                )
+                for rows in in_pieces(self.interpreter.rows, self._rows_at_once)
+            )
+            try:
+                donors = self.interpreter.sample.dataset_rows
+                self._classes[known] = classify(pieces, feature.binning, donors=donors)
+            except DataError as error:
+                raise DataError(f"the feature of {feature.name!r} cannot be used: {error}") from error
+        return self._classes[known]
+
+    def made(self, sampler: DonorSampler, path: tuple[str, ...], parent: Stream, feature: Feature) -> Stream:
+        """Donors made for the draws: new rows after the dataset's, checked to agree with what they stand in for."""
+        sample, columns = self.interpreter.sample, self.interpreter.columns
+        own = sample.rows(parent)
+        if own.ndim > 1:
+            raise HypothesisError(f"donors of {feature.name!r} cannot be made below a claim per position")
+        key = int(keyed_uniforms(sample.seed, (*path, "made")) * 2**53)
+        datums = {name: column[own] for name, column in columns.items()}
+        changed = sampler(dict(datums), np.random.default_rng(key))
+        rows = self.interpreter.rows + np.arange(len(own))
+        columns.update(appended(columns, datums, changed, feature.name))
+        ids = self._ids(feature)
+        wrong = (ids[own] != ids[rows]).reshape(len(own), -1).any(axis=1)
+        if wrong.any():
+            raise DataError(
+                f"the donors made for {feature.name!r} must agree with the datums that they stand in for; "
+                f"the one for row {own[wrong.argmax()]} does not"
+            )
+        return Given(rows)
+
+    def is_floating(self, value: Expression) -> bool:
+        """Whether a value is a tensor of floating-point numbers, or a tuple of such; found on the first row."""
+        if value not in self._floating:
+            first = self.interpreter.on_rows([value], lambda stream: np.zeros(1, dtype=np.int64))[0]
+            parts = flat(first)
+            self._floating[value] = bool(parts) and all(isinstance(p, Tensor) and p.is_floating_point() for p in parts)
+        return self._floating[value]
+
+    def _ids(self, feature: Feature) -> np.ndarray:
+        classes = self.classes(feature)
+        return classes.ids if isinstance(classes, Classes) else np.stack([c.ids for c in classes.at], axis=1)
+
+    @property
+    def _rows_at_once(self) -> int:
+        """So many rows of the dataset that their columns are not too large for a feature to be computed of them."""
+        size = sum(column.nbytes for column in self.interpreter.columns.values())
+        return max(PIECE, READ * self.interpreter.rows // max(1, size))

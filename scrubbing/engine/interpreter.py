@@ -1,0 +1,187 @@
+"""The values of expressions on given rows: the distinct calls, once each."""
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from scrubbing.engine.expressions import (
+    Assembled,
+    Averaged,
+    Call,
+    Expression,
+    Fitted,
+    Gathered,
+    Leaf,
+    evaluation_order,
+    streams_of,
+)
+from scrubbing.engine.memory import DEFAULT, held_bytes, is_out_of_memory
+from scrubbing.engine.row_sharing import Draws, RowsOfDraws, gathered
+from scrubbing.engine.sampling.streams import Pool, Sample, Stream
+from scrubbing.engine.sampling.values import mapped, take
+from scrubbing.errors import NodeError, ScrubbingError
+
+RowsOf = Callable[[Stream | Pool], np.ndarray]
+Observer = Callable[[Expression, Mapping[Expression, Any]], None]
+
+PIECE = 8  # rows at a time where the network is computed for all rows of the dataset
+
+
+@dataclass(frozen=True)
+class Interpreter:
+    """Computes expressions on the references of a sample, and keeps what all chunks of them have in common."""
+
+    columns: dict[str, Tensor | np.ndarray]  # rows that are made are added at their end
+    sample: Sample
+    memory: int = DEFAULT  # bytes that values may take together
+    _tables: dict[Expression, Any] = field(default_factory=dict, repr=False)
+    _constants: dict[tuple[Any, ...], Any] = field(default_factory=dict, repr=False)
+
+    @property
+    def rows(self) -> int:
+        """The rows of the dataset and those that were made."""
+        return len(next(iter(self.columns.values())))
+
+    @property
+    def on_cpu(self) -> bool:
+        """Whether all columns are held by the processor."""
+        return all(column.device.type == "cpu" for column in self.columns.values() if isinstance(column, Tensor))
+
+    @property
+    def held_bytes(self) -> int:
+        """What is kept for all chunks."""
+        return held_bytes((list(self._constants.values()), list(self._tables.values())))
+
+    def values(self, roots: Sequence[Expression], draws: Draws, observe: Observer | None = None) -> list[Any]:
+        """The roots' values for some draws; `observe` is told of each step when it is done."""
+        return self.on_rows(roots, RowsOfDraws(self.sample, draws), observe)
+
+    @torch.no_grad()
+    def on_rows(self, roots: Sequence[Expression], rows: RowsOf, observe: Observer | None = None) -> list[Any]:
+        """The roots' values where `rows` says which rows a stream has. A value is let go of after its last use."""
+        order = evaluation_order(roots)
+        remaining = Counter(argument for step in order for argument in step.arguments)
+        remaining.update(roots)
+        values: dict[Expression, Any] = {}
+        for step in order:
+            values[step] = self._value(step, values, rows)
+            if observe is not None:
+                observe(step, values)
+            for argument in step.arguments:
+                remaining[argument] -= 1
+                if not remaining[argument]:
+                    del values[argument]
+        return [values[root] for root in roots]
+
+    def make_what_is_kept(self, roots: Sequence[Expression], draws: Draws) -> None:
+        """Constants, means and tables: they belong to no chunk."""
+        self.values([step for step in evaluation_order(roots) if _has_constant(step)], draws)
+
+    def _value(self, step: Expression, values: Mapping[Expression, Any], rows: RowsOf) -> Any:
+        match step:
+            case Leaf(column, stream):
+                return take(self.columns[column], rows(stream))
+            case Call(fn, ()):
+                return self._constant((step,), fn)
+            case Call(Fitted() as fn, (Leaf(column, _) as argument,)):
+                fitted = self._constant((fn, column, self.rows), lambda: fn.fitted(self.columns[column]))
+                return fitted(values[argument])
+            case Call():
+                return _called(step, [values[argument] for argument in step.arguments])
+            case Gathered(value, pool, stream):
+                return gathered(values[value], rows(pool), rows(stream))
+            case Assembled():
+                return self._assembled(step, rows)
+            case Averaged(_, classes, stream):
+                return take(self._means(step), classes.ids[rows(stream)])
+
+    def _constant(self, key: tuple[Any, ...], make: Callable[[], Any]) -> Any:
+        """A value that is the same in every chunk."""
+        if key not in self._constants:
+            self._constants[key] = make()
+        return self._constants[key]
+
+    def _on_dataset(self, value: Expression) -> Iterator[tuple[np.ndarray, Any]]:
+        """A value for all rows of the dataset, some at a time, every column on the same row."""
+        for rows in in_pieces(self.sample.dataset_rows, PIECE):
+            yield rows, self.on_rows([value], lambda stream, rows=rows: rows)[0]
+
+    def _means(self, step: Averaged) -> Any:
+        """The mean value of each class, on unmixed rows of the whole dataset."""
+        if step not in self._tables:
+            totals: dict[int, Any] = {}
+            for rows, value in self._on_dataset(step.value):
+                for place, c in enumerate(step.classes.ids[rows].tolist()):
+                    row = take(value, place)
+                    totals[c] = mapped(torch.add, totals[c], row) if c in totals else row
+            sizes = step.classes.sizes.tolist()
+            means = [mapped(lambda total, size=size: total / size, totals[c]) for c, size in enumerate(sizes)]
+            self._tables[step] = mapped(lambda *rows: torch.stack(rows), *means)
+        return self._tables[step]
+
+    # -- values whose positions come from different rows
+
+    def _assembled(self, step: Assembled, rows: RowsOf) -> Tensor:
+        streams = streams_of(step.value)
+        if len(streams) == 1:
+            table = self._table(step)
+            if table is not None:
+                donors = torch.from_numpy(rows(next(iter(streams))))
+                donors = donors if donors.ndim == 2 else donors[:, None]  # one row for all positions
+                return table[donors, torch.arange(step.positions)].movedim(1, step.axis)
+
+        def at(position: int) -> Tensor:
+            def rows_here(stream: Stream | Pool) -> np.ndarray:
+                here = rows(stream)
+                return here[:, position] if here.ndim == 2 else here
+
+            return self.on_rows([step.value], rows_here)[0].select(step.axis, position)
+
+        return torch.stack([at(position) for position in range(step.positions)], dim=step.axis)
+
+    def _table(self, step: Assembled) -> Tensor | None:
+        """The value for every row of the dataset, positions second; None where that would be too large.
+
+        Each row of a pass serves all positions and references that drew it, so the table costs one pass over the data.
+        """
+        if step.value not in self._tables:
+            table = None
+            for rows, value in self._on_dataset(step.value):
+                piece = value.movedim(step.axis, 1)
+                if table is None:
+                    if piece[0].nbytes * self.sample.dataset_rows > self.memory // 2:
+                        return None
+                    table = piece.new_empty(self.sample.dataset_rows, *piece.shape[1:])
+                table[torch.from_numpy(rows)] = piece
+            self._tables[step.value] = table
+        return self._tables[step.value]
+
+
+def in_pieces(rows: int, size: int) -> Iterator[np.ndarray]:
+    """The dataset's rows, so many at a time."""
+    return (np.arange(start, min(start + size, rows)) for start in range(0, rows, size))
+
+
+def _called(step: Call, arguments: Sequence[Any]) -> Any:
+    """The value of a call. What goes wrong inside of a function is said with the name of its node."""
+    try:
+        return step.fn(*arguments)
+    except ScrubbingError:
+        raise
+    except Exception as error:
+        if is_out_of_memory(error):
+            raise
+        raise NodeError(step.name or type(step.fn).__name__, error) from error
+
+
+def _has_constant(step: Expression) -> bool:
+    """Whether something is made for a step that all chunks share."""
+    match step:
+        case Assembled() | Averaged() | Call(_, ()) | Call(Fitted(), (Leaf(),)):
+            return True
+    return False
