@@ -3,7 +3,7 @@
 An expression is a column on a stream of rows, or a function of other expressions.
 """
 
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
 from operator import getitem
@@ -134,7 +134,7 @@ class Expressions:
 
     def __init__(self) -> None:
         self._known: dict[Any, Expression] = {}
-        self._forwards: dict[Any, Expression] = {}
+        self._forwards: dict[Any, tuple[Graph, dict[str, Expression]]] = {}  # the graph stays, so that its id does
 
     def plain(self, graph: Graph, stream: Stream) -> Expression:
         """The graph's output by an ordinary forward pass on one stream."""
@@ -145,19 +145,33 @@ class Expressions:
         if name not in graph:
             return self.leaf(name, streams[name])
 
-        wanted = _forward_key(graph, name, streams)
-        waiting = [] if wanted in self._forwards else [(name, wanted)]  # a stack: networks may be deep
+        upstream = graph.upstream_columns
+        tables: dict[frozenset[str], dict[str, Expression]] = {}
+
+        def table(step: str) -> dict[str, Expression]:
+            """What is known of nodes that depend on the same columns, on these streams of theirs."""
+            columns = upstream[step]
+            if columns not in tables:
+                key = id(graph), frozenset((c, streams[c]) for c in columns)
+                tables[columns] = self._forwards.setdefault(key, (graph, {}))[1]
+            return tables[columns]
+
+        waiting = [name]  # a stack: networks may be deep
         while waiting:
-            step, key = waiting[-1]
-            inputs = {i: _forward_key(graph, i, streams) for i in graph[step].inputs if i in graph}
-            unknown = [(i, needed) for i, needed in inputs.items() if needed not in self._forwards]
+            step = waiting[-1]
+            inputs, known = graph[step].inputs, table(step)
+            absent = () if step in known else [i for i in inputs if i not in known]
+            for i in absent:
+                value = table(i).get(i) if i in graph else self.leaf(i, streams[i])
+                if value is not None:
+                    known[i] = value  # found once for all that depend on the same columns as this step
+            unknown = [i for i in absent if i not in known]
             waiting += reversed(unknown)
             if not unknown:
-                known = {i: self._forwards[needed] for i, needed in inputs.items()}
-                arguments = tuple(known[i] if i in known else self.leaf(i, streams[i]) for i in graph[step].inputs)
-                self._forwards[key] = self.call(graph[step].fn, arguments, step)
                 waiting.pop()
-        return self._forwards[wanted]
+                if step not in known:
+                    known[step] = self.call(graph[step].fn, tuple(known[i] for i in inputs), step)
+        return table(name)[name]
 
     def compared(self, network: Expression, others: Sequence[Expression], rows: int) -> dict[Expression, Compared]:
         """How losses compare with the network's, where they say how; there will be so many `rows` of them."""
@@ -188,11 +202,6 @@ class Expressions:
     def averaged(self, value: Expression, classes: Classes, stream: Stream) -> Expression:
         """The mean of a value over an agreement class."""
         return self._known.setdefault((id(value), classes, stream), Averaged(value, classes, stream))
-
-
-def _forward_key(graph: Graph, name: str, streams: Mapping[str, Stream]) -> Hashable:
-    """What a node's value depends on."""
-    return graph, name, frozenset((c, streams[c]) for c in graph.upstream_columns[name])
 
 
 def evaluation_order(roots: Iterable[Expression]) -> list[Expression]:

@@ -5,7 +5,8 @@ from dataclasses import dataclass, field, fields
 from typing import Any, Protocol, runtime_checkable
 
 from scrubbing.graph.fingerprint import digest, source
-from scrubbing.graph.graph import Graph, Node
+from scrubbing.graph.graph import Graph
+from scrubbing.graph.nodes import Node
 
 
 @runtime_checkable

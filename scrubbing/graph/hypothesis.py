@@ -2,10 +2,13 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
+from types import MappingProxyType
 
 from scrubbing.errors import HypothesisError, nearest
 from scrubbing.graph.differences import Diff, diff
-from scrubbing.graph.graph import Graph, Node
+from scrubbing.graph.graph import Graph
+from scrubbing.graph.nodes import Node
 
 
 @dataclass(frozen=True)
@@ -31,6 +34,7 @@ class Hypothesis:
     scramble: tuple[str, ...] = field(default=(), kw_only=True)
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "c", dict(self.c))  # what is found of it below stays true
         problems = list(_problems(self))
         if problems:
             raise HypothesisError("\n".join(dict.fromkeys(problems)))
@@ -43,17 +47,32 @@ class Hypothesis:
         """The name in G of the node that runs I's `name`."""
         return self.c.get(name, name)
 
-    def claimed_inputs(self, name: str) -> dict[str, str]:
+    def claimed_inputs(self, name: str) -> Mapping[str, str]:
         """What I's node claims of its image's inputs: G's name of each to I's name."""
-        return {self.image(m): m for m in self.I[name].inputs if m in self.I}
+        return MappingProxyType(self._claimed_inputs[name])
 
     def read_columns(self, name: str) -> tuple[str, ...]:
         """The columns that I's node reads."""
-        return tuple(m for m in self.I[name].inputs if m not in self.I)
+        return self._read_columns[name]
 
     def passed_columns(self, name: str) -> frozenset[str]:
         """The columns that I's node claims on all unclaimed paths into its image: those the image does not read."""
-        return frozenset(self.read_columns(name)) - set(self.G[self.image(name)].inputs)
+        return self._passed_columns[name]
+
+    # -- found once, since planning asks again at every edge
+
+    @cached_property
+    def _claimed_inputs(self) -> dict[str, dict[str, str]]:
+        return {name: {self.image(m): m for m in node.inputs if m in self.I} for name, node in self.I.items()}
+
+    @cached_property
+    def _read_columns(self) -> dict[str, tuple[str, ...]]:
+        return {name: tuple(m for m in node.inputs if m not in self.I) for name, node in self.I.items()}
+
+    @cached_property
+    def _passed_columns(self) -> dict[str, frozenset[str]]:
+        columns = self._read_columns.items()
+        return {name: frozenset(read) - self.G[self.image(name)].read for name, read in columns}
 
 
 def _problems(h: Hypothesis) -> Iterator[str]:
@@ -63,10 +82,11 @@ def _problems(h: Hypothesis) -> Iterator[str]:
             f"I's output {h.I.output!r} runs on {h.image(h.I.output)!r}, but it must run on G's output "
             f"{h.G.output!r}: rename it, or map it with c={{{h.I.output!r}: {h.G.output!r}}}"
         )
+    columns = frozenset([*h.G.columns, *h.columns])
     for name, node in h.I.items():
         if h.image(name) in h.G:
-            yield from _input_problems(h, name, node)
-            yield from _leaf_problems(h, name)
+            yield from _input_problems(h, name, node, columns)
+            yield from _leaf_problems(h, name, columns)
     if h.image(h.I.output) == h.G.output:
         yield from _label_problems(h)
 
@@ -75,37 +95,38 @@ def _correspondence_problems(h: Hypothesis) -> Iterator[str]:
     for name in h.c:
         if name not in h.I:
             yield f"c maps {name!r}, which is no node of I{nearest(name, h.I)}"
+    columns = {*h.G.columns, *h.columns}
     for name in h.I:
         if h.image(name) not in h.G:
             yield f"I's {name!r} runs on {h.image(name)!r}, which is no node of G{nearest(h.image(name), h.G)}"
-        if name in h.G.columns or name in h.columns:
+        if name in columns:
             yield f"{name!r} is a node of I and a column of the data: rename the node"
     for column in h.columns:
         if column in h.G:
             yield f"{column!r} is declared as a column, but it is a node of G"
 
 
-def _input_problems(h: Hypothesis, name: str, node: Node) -> Iterator[str]:
+def _input_problems(h: Hypothesis, name: str, node: Node, columns: frozenset[str]) -> Iterator[str]:
     image = h.image(name)
-    available = h.G[image].inputs
+    available = h.G[image]
     by_image: dict[str, str] = {}
     for read in node.inputs:
         if read in h.I:
             if h.image(read) not in h.G:
                 continue  # said already
-            if h.image(read) not in available:
-                yield _no_such_input(name, read, image, available)
+            if h.image(read) not in available.read:
+                yield _no_such_input(name, read, image, available.inputs)
             elif h.image(read) in by_image:
                 yield f"{name!r} reads {by_image[h.image(read)]!r} and {read!r}, which both run on {h.image(read)!r}"
             by_image.setdefault(h.image(read), read)
         elif read in h.G:
-            if read in available:
-                columns = ", ".join(f'"{c}"' for c in sorted(h.G.upstream_columns[read]))
-                yield f"{name!r} reads {read!r}, which I does not have: claim it too, e.g. {read}=reads({columns})"
+            if read in available.read:
+                leaf = ", ".join(f'"{c}"' for c in sorted(h.G.upstream_columns[read]))
+                yield f"{name!r} reads {read!r}, which I does not have: claim it too, e.g. {read}=reads({leaf})"
             else:
-                yield _no_such_input(name, read, image, available)
-        elif read not in h.G.columns and read not in h.columns:
-            yield _no_such_input(name, read, image, available)
+                yield _no_such_input(name, read, image, available.inputs)
+        elif read not in columns:
+            yield _no_such_input(name, read, image, available.inputs)
 
 
 def _no_such_input(name: str, read: str, image: str, available: tuple[str, ...]) -> str:
@@ -115,16 +136,16 @@ def _no_such_input(name: str, read: str, image: str, available: tuple[str, ...])
     return message + (hint or f"; a column for features alone is declared with columns=({read!r},)")
 
 
-def _leaf_problems(h: Hypothesis, name: str) -> Iterator[str]:
-    columns = h.read_columns(name)
-    unknown = set(columns) - set(h.G.columns) - set(h.columns)  # said already
-    if not columns or unknown or h.claimed_inputs(name):
+def _leaf_problems(h: Hypothesis, name: str, columns: frozenset[str]) -> Iterator[str]:
+    read = h.read_columns(name)
+    unknown = frozenset(read) - columns  # said already
+    if not read or unknown or h.claimed_inputs(name):
         return
     upstream = h.G.upstream_columns[h.image(name)]
-    if not upstream & set(columns):
+    if not upstream & frozenset(read):
         also = " or ".join(map(repr, sorted(upstream)))
         yield (
-            f"{name!r} reads {', '.join(map(repr, columns))}, none of which reaches {h.image(name)!r}, "
+            f"{name!r} reads {', '.join(map(repr, read))}, none of which reaches {h.image(name)!r}, "
             f"so the donor that it chooses would have no effect: read {also} as well"
         )
 

@@ -8,6 +8,7 @@ unclaimed sum has a donor of its own; and `gather` and the splits keep scores on
 anything else stands in for a sum or for each of its terms.
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
@@ -72,7 +73,8 @@ def gather(G: Graph, reader: str, **groups: str | Iterable[str] | all_but) -> Gr
     for name, members in groups.items():
         _require_new(G, name)
         chosen = _chosen(members, node.inputs, reader)
-        kept = tuple(i for i in node.inputs if i not in chosen)
+        gathered = frozenset(chosen)
+        kept = tuple(i for i in node.inputs if i not in gathered)
         node = replace(node, inputs=(*kept, name))
         G = G.rewritten({reader: node, name: Node(Sum(), chosen, RESID_POSITION_AXIS)})
     return G
@@ -123,22 +125,24 @@ def split_qkv(G: Graph, *names: str, reader: str | None = None) -> Graph:
 
     Raises `GraphError` for a node that is no attention head or is split already, and for names that exist.
     """
+    twice = [name for name, times in Counter(names).items() if times > 1]
+    if twice:
+        raise GraphError(f"{twice[0]!r} is to be split twice; name each head once")
+    changes: dict[str, Node] = {}
     for given in names:
         G, name = _for_reader(G, given, reader)
         heads, inputs = _fn_of(G, name, Attention, "an attention head, not yet split"), G[name].inputs
         q, k, v, pattern = (f"{name}_{part}" for part in ("q", "k", "v", "pattern"))
         for new in (q, k, v, pattern):
             _require_new(G, new)
-        G = G.rewritten(
-            {
-                q: Node(heads.q, inputs, RESID_POSITION_AXIS),
-                k: Node(heads.k, inputs, RESID_POSITION_AXIS),
-                v: Node(heads.v, inputs, RESID_POSITION_AXIS),
-                pattern: Node(Pattern(heads.scale), (q, k), PATTERN_QUERY_AXIS),
-                name: Node(HeadOutput(heads.W_O), (pattern, v), RESID_POSITION_AXIS),
-            }
-        )
-    return G
+        changes |= {
+            q: Node(heads.q, inputs, RESID_POSITION_AXIS),
+            k: Node(heads.k, inputs, RESID_POSITION_AXIS),
+            v: Node(heads.v, inputs, RESID_POSITION_AXIS),
+            pattern: Node(Pattern(heads.scale), (q, k), PATTERN_QUERY_AXIS),
+            name: Node(HeadOutput(heads.W_O), (pattern, v), RESID_POSITION_AXIS),
+        }
+    return G.rewritten(changes)
 
 
 def split_mask(G: Graph, name: str, *, reader: str | None = None, **parts: Offsets) -> Graph:
@@ -225,12 +229,13 @@ def copy(G: Graph, name: str, *, reader: str | None = None) -> Graph:
 
     Raises `GraphError` for a `reader` that does not read the node, and for names that exist.
     """
+    changes: dict[str, Node] = {}
     for r in _readers(G, name, reader):
         own = f"{name}_{r}"
         _require_new(G, own)
         inputs = tuple(own if i == name else i for i in G[r].inputs)
-        G = G.rewritten({own: G[name], r: replace(G[r], inputs=inputs)})
-    return G
+        changes |= {own: G[name], r: replace(G[r], inputs=inputs)}
+    return G.rewritten(changes)
 
 
 # -- what the rewrites share
@@ -247,7 +252,7 @@ def _replace_by_sum(G: Graph, name: str, terms: dict[str, Node], also: dict[str,
     """The node as a sum of new nodes; readers that sum their inputs read the terms themselves."""
     also = also or {}
     changes = terms | also
-    readers = G.readers(name)
+    readers = _all_readers(G, name)
     if not all(_sums(G[r].fn) for r in readers) or not readers:
         changes = changes | {name: Node(Sum(), tuple(terms), G[name].position_axis)}
     changes |= {r: _with_terms(G, r, {name: tuple(terms)}) for r in readers if _sums(G[r].fn)}
@@ -282,12 +287,17 @@ def _require_new(G: Graph, name: str) -> None:
 
 
 def _readers(G: Graph, name: str, reader: str | None) -> tuple[str, ...]:
-    readers = G.readers(name)
+    readers = _all_readers(G, name)
     if reader is not None and reader not in readers:
         raise GraphError(
             f"{reader!r} does not read {name!r}; its readers are {', '.join(readers)}{nearest(reader, readers)}"
         )
     return readers if reader is None else (reader,)
+
+
+def _all_readers(G: Graph, name: str) -> tuple[str, ...]:
+    """The readers of a node as the graph lists them: a rewrite is not to wait for the order of all nodes."""
+    return tuple(r for r in G if name in G[r].read) or G.readers(name)
 
 
 def _reading_all(G: Graph, heads: tuple[str, ...], reader: str | None) -> tuple[str, ...]:

@@ -20,6 +20,7 @@ from scrubbing.lens.components.residual import Sum
 from scrubbing.rewrite import copy, gather, split_residual
 
 pytestmark = [
+    pytest.mark.usefixtures("unchecked_throughout"),  # test_pseudo_code.py has them checked on random hypotheses
     pytest.mark.filterwarnings("ignore::scrubbing.ScrubbingWarning"),
     pytest.mark.filterwarnings("ignore:Do not use the `random` module"),  # beartype looks at random items of lists
 ]
