@@ -62,7 +62,7 @@ def test_the_tests_that_are_shown_are_those_of_the_examples():
 def typed(text: str) -> list[list[str]]:
     """The commands of the shell blocks, in words."""
     lines = [line.partition(" # ")[0] for block in blocks("sh", text) for line in block.splitlines()]
-    return [command.split() for line in lines for command in line.split("&&")]
+    return [re.sub(r"\b[A-Z_]+=\S+ ", "", command).split() for line in lines for command in line.split("&&")]
 
 
 @pytest.mark.parametrize("text", [README, CONTRIBUTING], ids=["README", "CONTRIBUTING"])
