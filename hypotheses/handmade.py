@@ -1,6 +1,6 @@
 """Induction networks written by hand, for which each score of the ladder is known before it is measured.
 
-INDUCTION.md, "Known-answer models". The residual stream is made of blocks that hold a one-hot each. Rows are
+The residual stream is made of blocks that hold a one-hot each. Rows are
 BEGIN + s + s with s of distinct tokens. Head 0.0 copies each token into its successor's PREVIOUS block; heads 1.5 and
 1.6 find the key whose PREVIOUS block holds the query's token, copy that key's token to OUTPUT, and fall back on BEGIN.
 M0 is this and no more; M1, M2 and M3 each add one head to layer 0 and let the induction heads read it, so that known

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 import torch
@@ -20,9 +21,22 @@ os.environ["SCRUBBING_STORE"] = "off"
 torch.set_num_threads(1)
 
 
-@pytest.fixture
-def unchecked() -> Iterator[None]:
-    """As on a user's machine, where annotations are not checked: several times as fast."""
+@contextmanager
+def _annotations_unchecked() -> Iterator[None]:
     config.update("jaxtyping_disable", True)
     yield
     config.update("jaxtyping_disable", False)
+
+
+@pytest.fixture
+def unchecked() -> Iterator[None]:
+    """As on a user's machine, where annotations are not checked: several times as fast."""
+    with _annotations_unchecked():
+        yield
+
+
+@pytest.fixture(scope="module")
+def unchecked_throughout() -> Iterator[None]:
+    """The same for all tests of a module: tests of random examples take no fixture of a single test."""
+    with _annotations_unchecked():
+        yield

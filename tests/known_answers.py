@@ -228,14 +228,16 @@ CHAIN_ROWS = {
 }
 
 
+X, Z, Y = (CHAIN_ROWS[name].tolist() for name in "xzy")
+
+
 def chain_loss(rows: dict[str, int], reference: int) -> float:
     """CHAIN's loss where the named streams have these rows; all that is not named follows its reader's datum."""
-    x, z, y = (CHAIN_ROWS[name].tolist() for name in "xzy")
 
     def a(path: str, own: int) -> int:
         d = rows.get(path, own)
-        return x[d] + 2 * z[rows.get(f"{path}/other", d)]
+        return X[d] + 2 * Z[rows.get(f"{path}/other", d)]
 
     b = rows.get("loss/b", reference)
-    value = a("loss/b/a", b) * (1 + z[rows.get("loss/b/other", b)])
-    return abs(value - 3 * a("loss/a", reference) + y[reference])
+    value = a("loss/b/a", b) * (1 + Z[rows.get("loss/b/other", b)])
+    return abs(value - 3 * a("loss/a", reference) + Y[reference])

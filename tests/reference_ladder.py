@@ -1,4 +1,4 @@
-"""The induction ladder (INDUCTION.md) as its formulas say it: one row at a time, one head at a time, nothing shared.
+"""The induction ladder as its formulas say it: one row at a time, one head at a time, nothing shared.
 
 It imports nothing of the package, and its names are those of the formulas: e, A, O, out_h, mix_h, R, T, N, ...
 """
@@ -89,7 +89,7 @@ def norm(net: Network, x: Stream, *, at: str) -> Stream:
     if net.config["normalization_type"] is None:
         return x
     if net.config["normalization_type"] != "LN":
-        raise ValueError(f"norm {net.config['normalization_type']!r} is not in INDUCTION.md")
+        raise ValueError(f"norm {net.config['normalization_type']!r} is not in the formulas")
     centred = x - x.mean(-1, keepdim=True)
     variance = (centred**2).mean(-1, keepdim=True)
     return centred / torch.sqrt(variance + net.config["eps"]) * net.weights[f"{at}.w"] + net.weights[f"{at}.b"]
@@ -199,7 +199,7 @@ def total(terms: Iterable[Stream]) -> Tensor | float:
 def make_streams(
     net: Network, x: Row, y: Row, *, drawn: Float[Tensor, "head query key"] | None = None
 ) -> dict[str, Stream]:
-    """The named streams of INDUCTION.md for a row x and its other row y; K5 only where patterns are drawn for it."""
+    """The named streams for a row x and its other row y; K5 only where patterns are drawn for it."""
     every = [h for _, h in sorted(net.PTH + net.SELF + net.REST0)]
     PTH, SELF, REST0 = ([h for _, h in group] for group in (net.PTH, net.SELF, net.REST0))
     cur, prev, last3 = (mask(x.A[0]) for mask in (CUR, PREV, LAST3))
@@ -258,7 +258,7 @@ def ladder_losses(
     atypical: Bool[Tensor, "row position"] | None = None,
     pattern_donors: Int[Tensor, "row position"] | None = None,
 ) -> dict[tuple[str, str], Float[Tensor, " row"]]:
-    """The row losses of every experiment of INDUCTION.md, by (name, inputs); K5's only where `pattern_donors` is given.
+    """The row losses of every experiment, by (name, inputs); K5's only where `pattern_donors` is given.
 
     `tokens` holds inputs `[:, :-1]` and labels `[:, 1:]`; `other` is each row's other row x~; `pattern_donors[i, q]` is
     the row whose previous-token attention from q stands in for row i's (its type there is checked against `atypical`).

@@ -1,6 +1,6 @@
 """Attention-only transformers as their formulas say it, one head at a time, and random weights for them.
 
-Parameter and configuration names are transformer_lens' old ones (TRANSFORMERS.md).
+Parameter and configuration names are transformer_lens' old ones.
 """
 
 from dataclasses import dataclass

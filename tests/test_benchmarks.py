@@ -21,6 +21,7 @@ def test_a_quotient_is_the_median_over_turns_and_knows_its_target():
     assert quotient("b", "w", [2.0], [1.0]).met is None
 
 
+@pytest.mark.slow  # the growth below runs some rungs of it
 def test_the_ladder_is_measured_against_a_plain_pass_of_equal_loss():
     figures = ladder.measure(rows=2, repeats=1, vocabulary=4999, tune=False, check=False)
     assert [figure.value > 0 for figure in figures] == [True, True, True]
@@ -62,6 +63,7 @@ def test_growth_is_measured_by_rows_and_by_hypotheses():
     assert all(isinstance(figure, Figure) for figure in figures)
 
 
+@pytest.mark.slow
 def test_memory_is_measured_in_a_process_of_its_own():
     results = memory.measure(rows=2, caps=("1GiB",), threads=1)
     if sys.platform == "win32":

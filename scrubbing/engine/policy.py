@@ -12,7 +12,11 @@ from scrubbing.errors import HypothesisError
 
 @dataclass(frozen=True)
 class mean:
-    """In place of an unclaimed value its mean, over all rows or over those with one value of the column `by`."""
+    """In place of an unclaimed value its mean, over all rows or over those with one value of the column `by`.
+
+    >>> mean(by="x0")  # scrub(..., unclaimed=mean(by="x0"))
+    mean(by='x0')
+    """
 
     by: str | None = None
 
@@ -33,7 +37,7 @@ Choose = Callable[[str, str, Stream, Stream], Stream]
 
 @dataclass(frozen=True)
 class Policy:
-    """What stands in for what a hypothesis leaves open (SEMANTICS: policies).
+    """What stands in for what a hypothesis leaves open (Chan et al. 2022).
 
     `others` is "node", "reference", "input" or a fixed pairing; `donors` fixes or makes the donors of I's nodes, by
     name; `unclaimed` is what a donor's value of an unclaimed node is replaced by; `together` groups nodes of I, read

@@ -106,11 +106,18 @@ def baseline_ladder(
 ) -> BaselineLadder:
     """What a hypothesis recovers against each of several baselines, in one run on common references and donors.
 
-    A baseline is a `Graph` (applied to the hypothesis's own network), a `Hypothesis`, or the loss of each row of the
-    data (`labels_permuted(G, data)`, `unigram(data)`, `bigram(data)`, or numbers of your own). `settings` are those of
-    `scrub`.
+    A baseline is a `Graph` (applied to the hypothesis's own network), a `Hypothesis`, or an array `[row]` with a loss
+    for each row of the data, in the unit of the network's loss: `labels_permuted(G, data)`, `unigram(data)`,
+    `bigram(data)`, or numbers of your own. `settings` are those of `scrub`.
 
-    Raises `DataError` for losses that are not one finite number per row.
+    >>> from hypotheses import toy
+    >>> case = toy.case("a threshold too high")
+    >>> all_pairs = labels_permuted(case.hypothesis.G, case.data)
+    >>> found = baseline_ladder(case.hypothesis, case.data, {"one draw": case.baseline, "all pairs": all_pairs})
+    >>> [(rung.name, f"{rung.recovered:.3f}") for rung in found.rungs]
+    [('one draw', '0.635'), ('all pairs', '0.634')]
+
+    Raises `DataError` for no baselines, and for losses that are not one finite number per row.
     """
     if not baselines:
         raise DataError('there are no baselines; name some, for example {"labels alone": labels_alone(h.G)}')
@@ -128,7 +135,7 @@ def baseline_ladder(
 
 
 def labels_alone(G: Graph) -> Graph:
-    """The explanation that knows the labels (and weights) and nothing else: its donors' predictions are random.
+    """The explanation that knows the labels (and weights) and nothing else: the predictions come from random donors.
 
     >>> labels_alone(Graph(out=lambda x: 2 * x, loss=lambda out, y: (out - y) ** 2))
     Graph of 1 nodes, output 'loss', columns y
@@ -139,13 +146,18 @@ def labels_alone(G: Graph) -> Graph:
 
 @torch.no_grad()
 def labels_permuted(G: Graph, data: Mapping[str, Any]) -> Float[np.ndarray, " row"]:
-    """The loss of each row's labels under the predictions for every row, averaged: all pairs, so no sampling error.
+    """The loss `[row]` of each row's labels under the predictions for every row, averaged over all of these.
 
-    It is the expectation of the baseline `labels_alone(G)`. Of a transformer's weighted cross-entropy it takes one
-    forward pass of the data: the mean over rows of logsumexp(logits) - logits[label] needs only the mean logits at each
-    position. Of any other loss it takes one call for each distinct pair of a prediction and labels.
+    It is what the baseline `labels_alone(G)` costs on average, without an error of sampling, in the unit of the
+    network's loss. For a transformer's weighted cross-entropy it takes one forward pass of the data: the mean over rows
+    of logsumexp(logits) - logits[label] needs only the mean logits at each position. For any other loss it takes one
+    call for each distinct pair of a prediction and labels.
 
-    Raises `HypothesisError` where there are too many of these: `labels_alone(G)` is the same, estimated by sampling.
+    >>> G = Graph(guess=lambda x: x, loss=lambda guess, y: (guess - y) ** 2)
+    >>> labels_permuted(G, {"x": [0, 2], "y": [0, 2]})
+    array([2., 2.])
+
+    Raises `HypothesisError` where there are too many pairs: score `labels_alone(G)`, which samples them.
     """
     columns = as_columns(data)
     rows = len(next(iter(columns.values())))

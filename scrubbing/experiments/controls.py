@@ -131,14 +131,24 @@ def random_controls(
     count: int = 99,
     **settings: Unpack[Settings],
 ) -> RandomControls:
-    """Score a hypothesis together with random ones of its shape, and say how many of these do as well.
+    """Score a hypothesis together with random ones of its shape, and count how many of these do as well.
 
-    `controls` are "features" (see `random_features`), "nodes" (see `random_nodes`), hypotheses, or a function of a
-    seed that makes one (for a network that was rewritten around what is claimed: rewrite it around other heads).
-    `count` are made. `settings` are those of `scrub`, whose seed the controls are made with.
+    `controls` are "features" (see `random_features`), "nodes" (see `random_nodes`), hypotheses, or a function that
+    makes one from a seed (for a network that was rewritten around what is claimed: rewrite it around other heads).
+    `count` is how many are made. `settings` are those of `scrub`; the controls are made with its seed.
 
-    Where the controls are drawn from what the hypothesis itself might have been drawn from, `p_value` is that of the
-    hypothesis that it is no better than they are.
+    `p_value` tests that the hypothesis is no better than its controls. It holds where the hypothesis might itself have
+    been drawn as one of them.
+
+    >>> from hypotheses import toy
+    >>> case = toy.case("an or of thresholds")
+    >>> found = random_controls(case.hypothesis, case.data, baseline=case.baseline, count=19, references=50)
+    >>> found.as_good, found.p_value
+    (0, 0.05)
+
+    Raises `DataError` for no controls, and `HypothesisError` where none can be made of this hypothesis.
+
+    Source: the p-value of Phipson and Smyth, "Permutation p-values should never be zero" (2010).
     """
     if count < 1:
         raise DataError(f"count={count}, but at least one control is needed")
@@ -184,7 +194,13 @@ class LookUp:
 
 
 def with_row_numbers(data: Mapping[str, Any]) -> dict[str, Any]:
-    """The data with the column `row_number`, which random features read."""
+    """The data with one more column `[row]`: `row_number`, which random features read.
+
+    >>> with_row_numbers({"x": [5, 6, 7]})["row_number"]
+    tensor([0, 1, 2])
+
+    Raises `DataError` where the data have a column of that name.
+    """
     columns = dict(as_columns(data))
     if ROW in columns:
         raise DataError(f"the data have a column {ROW!r} already, which random features need for themselves: rename it")
@@ -194,9 +210,14 @@ def with_row_numbers(data: Mapping[str, Any]) -> dict[str, Any]:
 def random_features(hypothesis: Hypothesis, data: Data, *, seed: int = 0) -> Hypothesis:
     """The hypothesis with each feature replaced by a random partition of the rows into classes of the same sizes.
 
-    The classes of a node's feature are dealt out anew, by one permutation of the rows for each node (of a claim per
-    position, one for all positions); which inputs are claimed stays as it is, and so does a claim of nothing else
-    (`reads`). Its data need row numbers: `scrub(random_features(h, data), with_row_numbers(data), ...)`.
+    One permutation of the rows for each node deals its classes out anew (for a claim per position: one permutation for
+    all positions). Which inputs are claimed stays as it is, and so does a claim that says nothing else (`reads`). The
+    data need row numbers: `scrub(random_features(h, data), with_row_numbers(data), ...)`.
+
+    >>> from hypotheses import toy
+    >>> case = toy.case("an or of thresholds")
+    >>> random_features(case.hypothesis, case.data, seed=1).I["A"].inputs
+    ('z1', 'row_number')
 
     Raises `HypothesisError` for a hypothesis without a feature.
     """
@@ -235,9 +256,14 @@ def _with_features(h: Hypothesis, partitions: Mapping[str, Partition], seed: int
 def random_nodes(hypothesis: Hypothesis, *, seed: int = 0) -> Hypothesis:
     """The hypothesis about other nodes of G: each claim moves to a random node of the same kind as the one it is about.
 
-    Nodes are of one kind if they have the same type of function (of components, with weights of the same shapes), read
-    the same and are read by the same: the heads of one layer, the terms of one sum. All claims about a node move
-    together, and the hypothesis itself is among the possible ones.
+    Nodes are of one kind if they have the same type of function (and weights of the same shapes), read the same inputs
+    and have the same readers: the heads of one layer, the terms of one sum. All claims about a node move together. The
+    hypothesis itself is one of those that can come out.
+
+    >>> G = Graph(a=lambda x: x, b=lambda x: 2 * x, loss=lambda a, b, y: a + b - y)
+    >>> h = Hypothesis(G, Graph(a=lambda x: x > 0, loss=lambda a, y: y))
+    >>> [random_nodes(h, seed=seed).image("a") for seed in range(4)]
+    ['a', 'a', 'b', 'b']
 
     Raises `HypothesisError` where no claim can move.
     """

@@ -16,7 +16,7 @@ CHUNK = 1024  # rows in one forward pass
 
 
 def run_explanation(hypothesis: Hypothesis, data: Data) -> Any:
-    """The value of I's output on the data; any other of its values is `hypothesis.I.activations(data, name)`.
+    """The value `[row, ...]` of I's output on the data; `hypothesis.I.activations(data, name)` gives any other value.
 
     >>> from scrubbing import Graph
     >>> G = Graph(loss=lambda x, y: (2 * x - y).abs())
@@ -36,14 +36,22 @@ def explanation_accuracy(
     decide: Decide | None = None,
     tolerance: float | None = None,
 ) -> Accuracy:
-    """How often I's own value at the node `of` is G's at the corresponding node, or a column's (labels).
+    """How often I's own value at the node `of` equals G's value at the corresponding node, or a column (labels).
 
-    `against` is "model" or a column of the data. An explanation speaks in decisions ("the first digit is large") and a
-    network in numbers: `decide` makes decisions of numbers (`lambda D: D > 0.5`, `lambda logits: logits.argmax(-1)`),
-    and is applied to every value compared that is not integer or boolean; or `tolerance` says how near is equal.
+    `against` is "model" or a column of the data. An explanation speaks in decisions ("the first digit is large"), and a
+    network in numbers. `decide` turns numbers into decisions (`lambda D: D > 0.5`, `lambda logits: logits.argmax(-1)`);
+    it is applied to every value that is not integer or boolean. Or `tolerance` says how near is equal.
 
-    High accuracy says that I computes the right answers, not that G computes them as I does: for that, see
+    High accuracy says that I computes the right answers, not that G computes them as I does. For that, see
     `interchange` and `scrub`.
+
+    >>> from hypotheses import toy
+    >>> case = toy.case("a threshold too high")
+    >>> explanation_accuracy(case.hypothesis, case.data, of="D", decide=lambda D: D > 0.5)
+    I's 'D' agrees with G's 'D' in 92.0% [90.2, 93.5] of 1000 rows
+
+    Raises `DataError` for values that cannot be compared and for an unknown `against`, `GraphError` for an unknown
+    node.
     """
     columns, h = as_columns(data), hypothesis
     _ = h.I[of]  # a wrong name is said before the work

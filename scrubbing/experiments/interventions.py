@@ -84,18 +84,26 @@ def interchange(
 ) -> InterchangeResult:
     """Run G and I on references with the value at a claimed node replaced by a donor's, and compare them at `of`.
 
-    This is the positive control that causal scrubbing lacks: scrubbing replaces only what the explanation says makes no
-    difference, so that predicting *no* change is enough; here the explanation must predict the change (Geiger et al.
-    2021, interchange intervention accuracy). The node is replaced for all that read it, in G and in I; nodes of I that
-    run on the same node of G are one variable and are replaced together.
+    This is the positive control that causal scrubbing lacks. Scrubbing replaces only what the explanation calls
+    unimportant, so an explanation that predicts *no* change passes. Here it must predict the change. The node is
+    replaced for all of its readers, in G and in I. Nodes of I that run on the same node of G are one variable, and are
+    replaced together.
 
-    `of` is a node of I downstream of `node`, by default its output. (Where that is a loss, I usually has "right or
-    wrong" where G has a number: compare at the prediction, or with `decide=lambda loss: loss < 0.5`.) `pairs` are
-    `[pair, 2]` row numbers, reference and donor (`torch.cartesian_prod(rows, rows)` for all), a number of pairs to
-    draw, or None: each row with one donor drawn uniformly. `decide` and `tolerance` compare a network's numbers with an
-    explanation's decisions, as in `explanation_accuracy`.
+    `of` is a node of I downstream of `node`: by default the output. (Where that is a loss, I usually has "right or
+    wrong" where G has a number: compare at the prediction, or with `decide=lambda loss: loss < 0.5`.) `pairs` are row
+    numbers `[pair, 2]` of a reference and a donor (`torch.cartesian_prod(rows, rows)` for all), a number of pairs to
+    draw, or None: each row with one donor, drawn uniformly. `decide` and `tolerance` compare a network's numbers with
+    an explanation's decisions, as in `explanation_accuracy`. The result's `share` is the interchange intervention
+    accuracy, between 0 and 1.
+
+    >>> from hypotheses import toy
+    >>> case = toy.case("a threshold too high")
+    >>> interchange(case.hypothesis, case.data, node="A", of="D", decide=lambda D: D > 0.5).share
+    0.924
 
     Raises `HypothesisError` where the node does not reach `of`, and `DataError` for what cannot be compared.
+
+    Source: Geiger, Lu, Icard and Potts, "Causal Abstractions of Neural Networks" (2021).
     """
     columns, h, of = as_columns(data), hypothesis, of or hypothesis.I.output
     replaced = _replaced(h, node, of)

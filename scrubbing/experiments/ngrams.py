@@ -22,11 +22,17 @@ def unigram(
     labels: str = "labels",
     weights: str = "weights",
 ) -> Float[np.ndarray, " row"]:
-    """The loss in nats of each row for a model that knows how frequent each label is, and nothing else.
+    """The loss `[row]`, in nats, of a model that knows how frequent each label is, and nothing else.
 
-    Labels are counted at all positions of the other rows of `data` (a row never predicts itself), or of `counted_on`,
-    one more for each of `d_vocab` tokens (by default the largest label, plus one). A row's loss is summed with its
-    weights, or averaged over positions where the data have none.
+    The columns `labels` and `weights` are `[row, position]`. Labels are counted at all positions of the other rows of
+    `data` (a row never predicts itself), or of `counted_on`. Each of `d_vocab` tokens (by default the largest label,
+    plus one) is counted once more. A row's loss is the sum over positions, weighted; the mean, where the data have no
+    weights.
+
+    >>> unigram({"labels": [[0, 1], [0, 1]]}).round(3)
+    array([0.693, 0.693])
+
+    Raises `DataError` for labels that are missing, are not whole numbers `[row, position]`, or exceed `d_vocab`.
     """
     wanted = _tokens(data, labels)
     other = None if counted_on is None else _tokens(counted_on, labels)
@@ -43,10 +49,17 @@ def bigram(
     labels: str = "labels",
     weights: str = "weights",
 ) -> Float[np.ndarray, " row"]:
-    """The loss in nats of each row for a model that knows how often each label follows each token, and nothing else.
+    """The loss `[row]`, in nats, of a model that knows how often each label follows each token, and nothing else.
 
-    Pairs are counted as in `unigram`, and `strength` more that follow the unigram's frequencies (the hierarchical
-    Dirichlet model of MacKay and Peto 1995), so that a pair never seen falls back on them.
+    Pairs are counted as `unigram` counts labels. `strength` more pairs follow the unigram's frequencies, so that a pair
+    that was never seen falls back on them. The columns `tokens`, `labels` and `weights` are `[row, position]`.
+
+    >>> bigram({"tokens": [[0, 1], [0, 1]], "labels": [[1, 0], [1, 0]]}).round(3)
+    array([0.47, 0.47])
+
+    Raises `DataError` for a `strength` that is not positive, and for columns as in `unigram`.
+
+    Source: MacKay and Peto, "A hierarchical Dirichlet language model" (1995).
     """
     if not strength > 0:
         raise DataError(f"strength={strength}, but pairs that were never seen need more than 0")

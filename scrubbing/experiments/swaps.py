@@ -102,16 +102,24 @@ def single_swaps(
     unclaimed: Unclaimed | None = None,
     together: Sequence[Sequence[str]] | None = None,
 ) -> Swaps:
-    """Which single donor broke a reference: its recorded donors are put in one at a time, and all but one.
+    """Which single donor broke a reference: put its recorded donors in one at a time, and all but one.
 
-    `score` is a sampled score of the hypothesis on these data, with the donors that it recorded; `reference` is a row
-    of the dataset, by default the one whose loss rose most (its first occurrence); `draw` tells repetitions apart.
-    Donors go by the paths of `score.donors`, so that a node reached twice has two; one donor for the whole hypothesis
-    (`others="reference"`, or a pairing) is put in for one node at a time. A donor is put in as it was recorded: where
-    its reader runs on another datum than then, it need not agree with that.
-    `unclaimed` is to be given where it was neither "resample", "mean" nor "zero".
+    `score` is a sampled score of the hypothesis on these data, with the donors that it recorded. `reference` is a row
+    of the dataset: by default the one whose loss rose most (its first occurrence). `draw` is the number of the draw,
+    where each reference has several. Donors go by the paths of `score.donors`, so a node that two paths reach has two.
+    One donor for the whole hypothesis (`others="reference"`, or a pairing) is put in for one node at a time. A donor is
+    put in as it was recorded: where its reader now runs on another datum, the two need not agree.
+    Give `unclaimed` where the score was made with anything but "resample", "mean" or "zero". Losses are in the unit of
+    the network's loss.
 
-    Raises `DataError` for a score without donors, and where the replayed loss is not the score's.
+    >>> from hypotheses import toy
+    >>> case = toy.case("a threshold too high")
+    >>> swaps = single_swaps(case.hypothesis, case.data, case.score())
+    >>> swaps.reference, round(swaps.only["loss/D/A"], 2), round(swaps.without["loss/D/A"], 2)
+    (535, 0.98, 0.0)
+
+    Raises `DataError` for a score without donors or of another hypothesis, and where the replayed loss is not the
+    score's; `HypothesisError` where nothing is scrubbed, or `unclaimed` has to be given.
     """
     columns = as_columns(data)
     rows = len(next(iter(columns.values())))

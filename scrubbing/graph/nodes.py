@@ -133,7 +133,7 @@ def per_position(claim: Node | Callable[..., Any]) -> Node:
     """A claim about each position by itself: at position p only `claim(...)[:, p]` matters.
 
     The function returns `[rows, positions]`; each position of each reference draws its own donor among the rows that
-    agree there (SEMANTICS: position-wise claims).
+    agree there.
     """
     return replace(Node.of(claim, name="per_position"), per_position=True)
 

@@ -46,7 +46,11 @@ Fn = TypeVar("Fn", bound=Component)
 
 @dataclass(frozen=True)
 class all_but:
-    """Every input of a node except those named: `gather(G, "logits", rest=all_but("ind"))`."""
+    """Every input of a node except those named.
+
+    >>> all_but("a1_h5 a1_h6", "embed").names
+    ('a1_h5', 'a1_h6', 'embed')
+    """
 
     names: tuple[str, ...]
 
@@ -55,7 +59,16 @@ class all_but:
 
 
 def gather(G: Graph, reader: str, **groups: str | Iterable[str] | all_but) -> Graph:
-    """Several terms that `reader` sums, as one node: `gather(G, "logits", rest=all_but("ind"))`."""
+    """Several terms that `reader` sums, as one node `[row, position, d_model]`.
+
+    >>> from hypotheses.induction.suite import SHIPPED
+    >>> from scrubbing.lens import load_transformer, transformer
+    >>> G = transformer(load_transformer(SHIPPED))
+    >>> gather(G, "logits", rest=all_but("a1_h5"))["logits"].inputs
+    ('a1_h5', 'rest')
+
+    Raises `GraphError` where `reader` does not sum its inputs, does not read a name, or a group is empty or not new.
+    """
     for name, members in groups.items():
         _require_new(G, name)
         terms = _terms(G, reader)
@@ -68,9 +81,18 @@ def gather(G: Graph, reader: str, **groups: str | Iterable[str] | all_but) -> Gr
 
 
 def group_heads(G: Graph, *, reader: str | None = None, **groups: str | Iterable[str]) -> Graph:
-    """Heads of one layer as one node: `group_heads(G, ind="a1_h5 a1_h6")`.
+    """Heads of one layer as one node, the sum of what they write: `[row, position, d_model]`.
 
-    With `reader` only that node reads the group, and all others go on reading the single heads.
+    With `reader`, only that node reads the group; all others go on reading the single heads. `transformer(model,
+    ind="a1_h5 a1_h6")` makes the group at once.
+
+    >>> from hypotheses.induction.suite import SHIPPED
+    >>> from scrubbing.lens import load_transformer, transformer
+    >>> G = transformer(load_transformer(SHIPPED))
+    >>> group_heads(G, ind="a1_h5 a1_h6")["logits"].inputs[-3:]
+    ('a1_h4', 'ind', 'a1_h7')
+
+    Raises `GraphError` for what is no head, for heads of different layers or readers, and for a name that exists.
     """
     for name, members in groups.items():
         _require_new(G, name)
@@ -91,7 +113,19 @@ def group_heads(G: Graph, *, reader: str | None = None, **groups: str | Iterable
 
 
 def split_qkv(G: Graph, *names: str, reader: str | None = None) -> Graph:
-    """A head (or group) as `{name}_q`, `_k`, `_pattern`, `_v` and what it writes, each with inputs of its own."""
+    """A head (or group) as `{name}_q`, `_k`, `_pattern`, `_v` and what it writes, each with inputs of its own.
+
+    q, k and v are `[row, position, head, d_head]`, the pattern `[row, head, query, key]`; `{name}` itself stays what
+    the head writes, `[row, position, d_model]`, and reads the pattern and v.
+
+    >>> from hypotheses.induction.suite import SHIPPED
+    >>> from scrubbing.lens import load_transformer, transformer
+    >>> G = transformer(load_transformer(SHIPPED))
+    >>> split_qkv(G, "a1_h5")["a1_h5"].inputs
+    ('a1_h5_pattern', 'a1_h5_v')
+
+    Raises `GraphError` for a node that is no attention head or is split already, and for names that exist.
+    """
     twice = [name for name, times in Counter(names).items() if times > 1]
     if twice:
         raise GraphError(f"{twice[0]!r} is to be split twice; name each head once")
@@ -114,9 +148,19 @@ def split_qkv(G: Graph, *names: str, reader: str | None = None) -> Graph:
 
 
 def split_mask(G: Graph, name: str, *, reader: str | None = None, **parts: Offsets) -> Graph:
-    """What a head moves along relative positions, and the rest: `split_mask(G, "prev", prev_at=offset(1))`.
+    """What a head moves from some relative positions, and from all others: a sum of nodes `[row, position, d_model]`.
 
-    The parts must not overlap; what is in none of them is `{name}_off`. The head's pattern is not renormalised.
+    The parts must not overlap. What is in none of them is `{name}_off`. The head's pattern is not renormalised.
+
+    >>> from hypotheses.induction.suite import SHIPPED
+    >>> from scrubbing.lens import load_transformer, transformer
+    >>> G = transformer(load_transformer(SHIPPED))
+    >>> G = split_mask(split_qkv(G, "a0_h0"), "a0_h0", previous=offset(1))
+    >>> G["previous"].inputs, G["a0_h0_off"].inputs
+    (('a0_h0_pattern', 'a0_h0_v'), ('a0_h0_pattern', 'a0_h0_v'))
+
+    Raises `GraphError` for a head that was not split into pattern and values, for parts that overlap or are
+    complements, and for names that exist.
     """
     G, name = _for_reader(G, name, reader)
     output = _fn_of(G, name, HeadOutput, SPLIT_HEAD)
@@ -142,7 +186,15 @@ def split_mask(G: Graph, name: str, *, reader: str | None = None, **parts: Offse
 def split_residual(G: Graph, name: str, *, guess: Node, reader: str | None = None) -> Graph:
     """`x = guess + (x - guess)`: the node as `{name}_guess`, for any guess of its value, and `{name}_error`.
 
-    The guess is a node whose value has the shape of x, for example `identity_attention(G, name)`.
+    The guess is a node whose value has the shape of x, for example `identity_attention(G, name)`. x itself stays as
+    `{name}_whole`.
+
+    >>> from scrubbing import Graph, Node
+    >>> G = Graph(a=lambda x: x, loss=lambda a, y: (a - y) ** 2)
+    >>> split_residual(G, "a", guess=Node(lambda x: x.round(), ("x",)))["a"].inputs
+    ('a_guess', 'a_error')
+
+    Raises `GraphError` for names that exist and for a `reader` that does not read the node.
     """
     G, name = _for_reader(G, name, reader)
     x, guessed, error = f"{name}_whole", f"{name}_guess", f"{name}_error"
@@ -155,12 +207,30 @@ def split_residual(G: Graph, name: str, *, guess: Node, reader: str | None = Non
 
 
 def identity_attention(G: Graph, name: str) -> Node:
-    """The guess that a head attends to the current position alone: its values, written where they stand."""
+    """The guess that a head attends to the current position alone: its values, written where they stand.
+
+    A node `[row, position, d_model]` that reads the head's v, for `split_residual(G, name, guess=...)`.
+
+    >>> from hypotheses.induction.suite import SHIPPED
+    >>> from scrubbing.lens import load_transformer, transformer
+    >>> G = transformer(load_transformer(SHIPPED))
+    >>> identity_attention(split_qkv(G, "a0_h1"), "a0_h1").inputs
+    ('a0_h1_v',)
+
+    Raises `GraphError` for a head that was not split into pattern and values.
+    """
     return Node(OutputProjection(_fn_of(G, name, HeadOutput, SPLIT_HEAD).W_O), G[name].inputs[1:])
 
 
 def copy(G: Graph, name: str, *, reader: str | None = None) -> Graph:
-    """A node under a second name, `{name}_{reader}`, for one reader, or one copy for each of its readers."""
+    """A node under a second name, `{name}_{reader}`, for one reader, or one copy for each of its readers.
+
+    >>> G = Graph(a=lambda x: x, b=lambda a: 2 * a, loss=lambda a, b: a - b)
+    >>> copy(G, "a", reader="b")["b"].inputs
+    ('a_b',)
+
+    Raises `GraphError` for a `reader` that does not read the node, and for names that exist.
+    """
     changes: dict[str, Node] = {}
     for r in _readers(G, name, reader):
         own = f"{name}_{r}"

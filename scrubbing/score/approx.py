@@ -48,7 +48,7 @@ class ApproxPercent:
 def approx_percent(percent: int | float, within: int | float) -> ApproxPercent:
     """The percentage that a score should recover, give or take `within` percentage points.
 
-    Compared with a `Score`, or with a fraction such as `score.recovered`; a score without a percentage is unequal.
+    Compare it with a `Score`, or with a fraction such as `score.recovered`. A score without a percentage is unequal.
 
     >>> 0.339 == approx_percent(35, within=3)
     True
@@ -57,5 +57,7 @@ def approx_percent(percent: int | float, within: int | float) -> ApproxPercent:
     passes always or never. With a new seed, a test whose true value lies d points inside an end of the range fails at
     that end with probability Phi(-d/s), where s, the standard error, is about a quarter of the interval's width: keep
     the ends two standard errors away, or draw more references.
+
+    Raises `DataError` for numbers that are not finite, or a negative `within`.
     """
     return ApproxPercent(percent, within)

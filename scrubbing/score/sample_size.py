@@ -38,15 +38,22 @@ class SamplePlan:
 def plan_samples(
     pilot: Score, width: float, *, draws: int | None = None, cost_ratio: float = 1.0, confidence: float = 0.95
 ) -> SamplePlan:
-    """How many references a half-width of the fraction recovered takes: n = (z sd(u)/(width gap))^2.
+    """How many references it takes to know the fraction recovered to within a half-width: n = (z sd(u)/(width gap))^2.
 
-    u is (baseline - scrubbed) - recovered (baseline - original) of a reference of the pilot, gap what there is to
-    recover. Another number of `draws` than the pilot's changes the variance within references, which the pilot tells if
-    it had several draws or was exact (the baseline's donors are taken as independent of the others). `cost_ratio` is
-    what a reference costs beside its draws, in draws: sqrt(cost_ratio within/between) draws are then best (Cochran
-    1977, section 10.6).
+    `width` is a fraction: 0.02 is two percentage points. For a reference of the pilot, u is
+    (baseline - scrubbed) - recovered (baseline - original); gap is what there is to recover. Another number of `draws`
+    than the pilot's changes the variance within references. The pilot knows that variance if it had several draws, or
+    was exact (the baseline's donors are taken as independent of the others). `cost_ratio` is what a reference costs
+    beside its draws, in draws: sqrt(cost_ratio within/between) draws are then best.
 
-    Raises `DataError` for a pilot without an interval, and where it cannot tell what `draws` would change.
+    >>> from hypotheses import toy
+    >>> print(plan_samples(toy.case("a threshold too high").score(), 0.02))
+    12,984 references of 1 draw for a half-width of 2 points (by a pilot of 1,000 references)
+
+    Raises `DataError` for a pilot without an interval, for a width that is no fraction, and where the pilot cannot tell
+    what `draws` would change.
+
+    Source: Cochran, "Sampling Techniques" (3rd edition, 1977), section 10.6.
     """
     if not 0 < width < 1:
         raise DataError(f"width={width} is no half-width of a fraction; 0.01 is 1 percentage point")

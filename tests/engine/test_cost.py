@@ -1,11 +1,9 @@
 """What a run is said to take is what it takes."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 import torch
-from jaxtyping import config as jaxtyping_config
 from reference_transformer import random_data, random_transformer
 
 from hypotheses.handmade import build
@@ -19,13 +17,7 @@ from scrubbing.experiments.preparation import Options, prepare
 from scrubbing.experiments.scoring import explain
 from scrubbing.lens import Transformer, TransformerConfig, transformer
 
-
-@pytest.fixture(scope="module", autouse=True)
-def _unchecked() -> Iterator[None]:
-    """As on a user's machine, where annotations are not checked: several times as fast."""
-    jaxtyping_config.update("jaxtyping_disable", True)
-    yield
-    jaxtyping_config.update("jaxtyping_disable", False)
+pytestmark = pytest.mark.usefixtures("unchecked_throughout")
 
 
 SIZE = 4  # draws at a time, that there be several chunks

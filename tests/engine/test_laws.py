@@ -20,6 +20,7 @@ from scrubbing.lens.components.residual import Sum
 from scrubbing.rewrite import copy, gather, split_residual
 
 pytestmark = [
+    pytest.mark.usefixtures("unchecked_throughout"),  # test_pseudo_code.py has them checked on random hypotheses
     pytest.mark.filterwarnings("ignore::scrubbing.ScrubbingWarning"),
     pytest.mark.filterwarnings("ignore:Do not use the `random` module"),  # beartype looks at random items of lists
 ]
@@ -90,7 +91,7 @@ def relabelled(I: Graph) -> Graph:
     return Graph({name: node(name) for name in I})
 
 
-@examples(25)
+@examples(16)
 @given(st.data())
 def test_relabelling_features_changes_nothing_draw_for_draw(data):
     h, columns = data.draw(hypotheses()), data.draw(crowds())
@@ -104,7 +105,7 @@ def whole(*values: Any) -> Any:
     return values
 
 
-@examples(20)
+@examples(14)
 @given(st.data())
 def test_everything_claimed_is_bit_identical(data):
     G, columns = data.draw(hypotheses()).G, data.draw(crowds())
@@ -116,7 +117,7 @@ def test_everything_claimed_is_bit_identical(data):
     assert losses.scrubbed == losses.original
 
 
-@examples(20)
+@examples(14)
 @given(st.data())
 def test_the_size_of_a_chunk_changes_nothing(data):
     h, columns = data.draw(hypotheses()), data.draw(datasets())
@@ -137,7 +138,7 @@ class Permuted:
         return self.fn(*(values[i] for i in np.argsort(self.order)))
 
 
-@examples(20)
+@examples(14)
 @given(st.data())
 def test_the_order_in_which_nodes_and_columns_are_written_changes_nothing(data):
     h, columns = data.draw(hypotheses()), data.draw(crowds())
@@ -150,7 +151,7 @@ def test_the_order_in_which_nodes_and_columns_are_written_changes_nothing(data):
     assert same(score(rewritten, turned(columns), **policy), score(h, columns, **policy))
 
 
-@examples(20)
+@examples(14)
 @given(st.data())
 def test_the_order_of_a_nodes_inputs_changes_nothing(data):
     h, columns = data.draw(hypotheses()), data.draw(crowds())
@@ -200,7 +201,7 @@ class Remainder:
         return self.fn(*values) - self.other(*values)
 
 
-@examples(30)
+@examples(20)
 @given(st.data())
 def test_splitting_an_unclaimed_input_into_two_terms_changes_nothing(data):
     h, columns = data.draw(hypotheses()), data.draw(datasets())
@@ -221,7 +222,7 @@ def test_splitting_an_unclaimed_input_into_two_terms_changes_nothing(data):
     assert same(score(replace(h, G=split), columns, **policy), score(h, columns, **policy))
 
 
-@examples(25)
+@examples(16)
 @given(st.data())
 def test_copying_a_node_changes_no_score(data):
     h, columns = data.draw(hypotheses()), data.draw(crowds())
@@ -250,7 +251,7 @@ def summing(h: Hypothesis) -> list[str]:
     return [name for name in h.G if isinstance(h.G[name].fn, Sum)]
 
 
-@examples(25)
+@examples(16)
 @given(st.data())
 def test_gathering_unclaimed_terms_changes_no_score(data):
     h, columns = data.draw(hypotheses_of_sums()), data.draw(datasets())
@@ -264,7 +265,7 @@ def test_gathering_unclaimed_terms_changes_no_score(data):
     assert same(score(gathered, columns, **policy), score(h, columns, **policy))
 
 
-@examples(25)
+@examples(16)
 @given(st.data())
 def test_splitting_an_unclaimed_term_into_a_guess_and_its_error_changes_no_score(data):
     h, columns = data.draw(hypotheses_of_sums()), data.draw(datasets())
@@ -310,7 +311,7 @@ def claiming(h: Hypothesis, I: Graph) -> Hypothesis:
     return replace(h, I=I, c={name: image for name, image in h.c.items() if name in I})
 
 
-@examples(30)
+@examples(20)
 @given(st.data())
 def test_editing_one_claim_leaves_donors_outside_its_subtree(data):
     h, columns = data.draw(hypotheses()), data.draw(crowds())
@@ -361,7 +362,7 @@ def refinements(draw: st.DrawFn, inputs: tuple[str, ...]) -> list[Node]:
     )
 
 
-@examples(25)
+@examples(16)
 @given(st.data())
 def test_refining_a_feature_never_raises_its_bits(data):
     h, columns = data.draw(hypotheses()), data.draw(datasets())
@@ -413,7 +414,7 @@ def agreeing_rows(h: Hypothesis, columns: Any, name: str) -> np.ndarray:
     return np.array([[one == other for other in values] for one in values])
 
 
-@examples(30)
+@examples(20)
 @given(st.data())
 def test_donors_agree_with_their_parents_own_datum(data):
     h, columns = data.draw(hypotheses()), data.draw(datasets())
@@ -427,7 +428,7 @@ def test_donors_agree_with_their_parents_own_datum(data):
         assert agree[rows, own, *at].all()
 
 
-@examples(30)
+@examples(20)
 @given(st.data())
 def test_nobody_stands_in_for_itself_unless_it_is_alone_in_its_class(data):
     h, columns = data.draw(hypotheses()), data.draw(datasets())
@@ -446,7 +447,7 @@ def test_nobody_stands_in_for_itself_unless_it_is_alone_in_its_class(data):
         assert ((rows == own) == alone).all()
 
 
-@examples(25)
+@examples(16)
 @given(st.data())
 def test_donors_are_uniform_at_every_node_if_references_are(data):
     h, columns = data.draw(hypotheses()), data.draw(datasets())
@@ -460,7 +461,7 @@ def test_donors_are_uniform_at_every_node_if_references_are(data):
 # -- exact
 
 
-@examples(20)
+@examples(14)
 @given(st.data())
 def test_sampled_and_exact_agree_within_four_standard_errors(data):
     h, columns = data.draw(hypotheses()), data.draw(datasets())
@@ -470,7 +471,7 @@ def test_sampled_and_exact_agree_within_four_standard_errors(data):
     assert abs(sampled.scrubbed - exact.scrubbed) <= 4 * error + 1e-9
 
 
-@examples(20)
+@examples(14)
 @given(st.data())
 def test_the_order_of_the_rows_changes_nothing_in_exact_mode(data):
     h, columns = data.draw(hypotheses()), data.draw(datasets())

@@ -50,6 +50,7 @@ def all_logits(logits: Logits) -> Tensor:
 
 
 @pytest.mark.parametrize("draws", [1, 3])
+@pytest.mark.usefixtures("unchecked")
 def test_divergence_and_agreement_are_those_of_all_logits(draws):
     scores = scrub(HYPOTHESES, DATA, baseline=BASELINE, draws=draws)
     for name, h in HYPOTHESES.items():

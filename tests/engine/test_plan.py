@@ -1,6 +1,5 @@
 """Many paths: those that share their streams share their work, and too many are refused with their number."""
 
-import time
 from functools import partial
 from itertools import combinations
 
@@ -49,13 +48,12 @@ def all_reads(graph, **changes):
 @pytest.mark.filterwarnings("ignore:hypothesis 0. the claim .* changes nothing:scrubbing.ScrubbingWarning")
 @pytest.mark.parametrize("n0", [reads("x", "z"), reads("x"), reads()], ids=["all", "some", "nothing"])
 def test_paths_that_share_their_streams_cost_one_call_per_node(n0):
-    calls, started = [], time.process_time()
+    calls = []
     graph = many_paths(16, calls)
     scored = score(Hypothesis(graph, all_reads(graph, n0=n0)), others="reference", check=False)
     chunks = 3  # of one row, twice, to measure it, and of all
     different_rows = 3  # original, baseline and scrubbed
     assert len(calls) <= len(graph) * chunks * different_rows
-    assert time.process_time() - started < 3  # seconds; following each path takes far longer
     assert (scored.scrubbed == scored.original) == (n0 == reads("x", "z"))
 
 
@@ -73,9 +71,10 @@ def test_paths_with_streams_of_their_own_are_refused_with_their_number(n0, other
     graph = many_paths(17, calls := [])
     with pytest.raises(HypothesisError) as error:
         score(Hypothesis(graph, all_reads(graph, n0=n0)), others=others)
+    other = "" if others == "reference" else 'score it with others="reference", or '
     assert str(error.value) == (
-        f"this hypothesis has {streams} distinct streams of donors, one per path, and the cap is 100,000; "
-        'score it with others="reference", or claim whole columns with reads(...), so that paths share their streams'
+        f"this hypothesis has {streams} distinct streams of donors, one per path, and the cap is 100,000; {other}"
+        "claim whole columns with reads(...), so that paths share their streams, or raise cap="
     )
     assert calls == []
 

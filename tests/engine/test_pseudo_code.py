@@ -34,7 +34,7 @@ def check(h: Hypothesis, columns: dict[str, Tensor], *, references: Any = None, 
 
 @pytest.mark.filterwarnings("ignore:Do not use the `random` module")  # beartype looks at random items of lists
 @settings(
-    max_examples=200,
+    max_examples=120,
     derandomize=True,
     deadline=None,
     database=None,

@@ -135,6 +135,7 @@ def test_a_loss_that_is_not_finite_ends_it_at_once():
 # -- the errors that they make
 
 
+@pytest.mark.usefixtures("unchecked")
 def test_the_truth_is_held_by_runs_that_stop():
     held = [low <= TRUTH <= high for low, high in (until(0.2, seed=seed).interval for seed in range(40))]
     assert np.mean(held) >= 0.95
@@ -147,6 +148,7 @@ def test_the_truth_is_held_by_many_runs_that_stop():
 
 
 @pytest.mark.parametrize(("draws", "error"), [(1, 0.4243), (4, 0.2419), (16, 0.1677)])
+@pytest.mark.usefixtures("unchecked")
 def test_standard_errors_are_those_of_o12(draws, error):
     """References drawn with replacement: variance 18 between them and 162 within, so 18/n + 162/(n draws)."""
     scores = [

@@ -165,6 +165,7 @@ def test_controls_may_be_given_or_made():
     assert made.as_good == 0
 
 
+@pytest.mark.usefixtures("unchecked")
 def test_the_p_value_of_a_random_hypothesis_is_uniform():
     """The hypothesis is itself drawn as its controls are: p <= k/5 with probability k/5."""
     rng = np.random.default_rng(0)

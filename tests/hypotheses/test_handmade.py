@@ -1,4 +1,4 @@
-"""The known-answer models give the answers that INDUCTION.md says, by the slow reference; so each tests the other."""
+"""The known-answer models give the answers that their recipes say, by the slow reference; so each tests the other."""
 
 import itertools
 import json

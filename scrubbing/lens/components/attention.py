@@ -43,7 +43,11 @@ class Offsets:
 
 
 def offset(*distances: int) -> Offsets:
-    """The positions that many tokens back: `offset(0)` the current, `offset(1)` the previous one, and so on."""
+    """The positions that many tokens back: `offset(0)` the current, `offset(1)` the previous one, and so on.
+
+    >>> offset(0, 1).distances
+    frozenset({0, 1})
+    """
     return Offsets(frozenset(distances))
 
 

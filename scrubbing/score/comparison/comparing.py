@@ -34,12 +34,21 @@ def compare(
     """Which of several scores are better than which: paired t tests on common references and random numbers.
 
     All pairs are tested, or each hypothesis `against` one of them. p-values are corrected for all tests together: by
-    "holm" (the chance of any false finding, for a few hypotheses), by "benjamini-hochberg" (the share of false findings
-    among those made, for screens), or by "max-t" (as Holm's, but aware of how losses are correlated; all pairs only).
-    `tried` is how many hypotheses were tried in all, shown or not, if these are a selection: the tests among all of
-    them are counted. Two hypotheses are told apart where the corrected p-value is at most `level`.
+    "holm" (bounds the chance of any false finding; for a few hypotheses), by "benjamini-hochberg" (bounds the share of
+    false findings among those made; for screens), or by "max-t" (as Holm's, but it uses how losses are correlated; all
+    pairs only). `tried` is how many hypotheses were tried in all, shown or not, if these are a selection: the tests
+    among all of them are counted. Two hypotheses differ where the corrected p-value is at most `level`. Differences are
+    fractions of what there is to recover; losses, where the baseline does not allow fractions.
 
-    Raises `DataError` for scores that are not of one network on the same data, references and seed.
+    >>> from hypotheses import toy
+    >>> compared = compare([toy.case(name).score() for name in ("an or of thresholds", "an exclusive or")])
+    >>> compared.order
+    (('an or of thresholds',), ('an exclusive or',))
+
+    Raises `DataError` for fewer than two scores, for options that make no sense together, and for scores that are not
+    of one network on the same data, references and seed.
+
+    Source: Holm (1979); Benjamini and Hochberg (1995); Westfall and Young (1993) for max-t.
     """
     named = _named(scores)
     _check(named, against, correction, tried)

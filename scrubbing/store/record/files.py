@@ -65,7 +65,14 @@ def save_record(
     score: Score | None = None,
     settings: Mapping[str, Any] | None = None,
 ) -> Record:
-    """Write a record as JSON, so that a reader sees a whole file or none.
+    """Write a record as JSON: the hypothesis, the data's fingerprint, settings and score. A reader sees all or nothing.
+
+    >>> from hypotheses import toy
+    >>> from tempfile import TemporaryDirectory
+    >>> case = toy.case("an or of thresholds")
+    >>> with TemporaryDirectory() as folder:
+    ...     save_record(f"{folder}/or.json", case.hypothesis, case.data).matches(case.hypothesis)
+    True
 
     Raises `DataError` for settings that are not JSON, a score that is of other data or not finite, and where the file
     cannot be written.
@@ -93,7 +100,11 @@ def _finite(value: Any) -> Any:
 
 
 def load_record(path: Path | str) -> Record:
-    """Read a record: plain data, of which nothing is run or imported (`restore` makes a hypothesis of it).
+    """Read a record: plain data, of which nothing is run or imported. `restore` makes a hypothesis of it.
+
+    >>> load_record("no_such_file.json")
+    Traceback (most recent call last):
+    scrubbing.errors.DataError: no_such_file.json cannot be read: No such file or directory
 
     Raises `DataError` for a file that is missing, damaged or of another version.
     """

@@ -23,6 +23,15 @@ def restore(record: Record, *sources: Source) -> Hypothesis:
     modules that they were recorded from and that are imported already. Every one must have the fingerprint that it was
     recorded with. Weights are in no record: for a network that holds some, give its graph.
 
+    >>> from hypotheses import toy
+    >>> from scrubbing.store import Store  # or load_record(FILE)
+    >>> from tempfile import TemporaryDirectory
+    >>> case = toy.case("an or of thresholds")
+    >>> with TemporaryDirectory() as folder:
+    ...     _ = case.score(store=f"{folder}/store.db")
+    ...     restore(Store(f"{folder}/store.db").record(1), toy.NETWORK, case.hypothesis) == case.hypothesis
+    True
+
     Raises `HypothesisError` with all that is missing or has changed.
     """
     shelf = _Shelf(sources)

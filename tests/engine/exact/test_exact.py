@@ -1,6 +1,5 @@
 """The exact mode gives the oracles' numbers to rounding, and what all combinations of donors give on tiny cases."""
 
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -33,6 +32,8 @@ from scrubbing.engine.exact import ExactLosses, exact_losses, exact_two_level_va
 from scrubbing.engine.policy import Policy, mean
 from scrubbing.engine.sampling.streams import Fixed
 from scrubbing.graph.data import as_columns
+
+pytestmark = pytest.mark.usefixtures("unchecked_throughout")
 
 TOO_MANY = 150  # runs, to enumerate
 
@@ -74,9 +75,7 @@ def labels_only(oracle: Oracle) -> Oracle:
 
 @pytest.mark.parametrize("oracle", [pytest.param(o, id=name) for name, o in (TRAPS | SMALL).items()])
 def test_the_expected_loss_is_the_known_one(oracle):
-    started = time.perf_counter()
     assert of(oracle).mean.mean() == pytest.approx(oracle.scrubbed, rel=0, abs=1e-12)
-    assert time.perf_counter() - started < 5  # a tenth of a second, on an idle machine
 
 
 @pytest.mark.parametrize(
@@ -275,14 +274,12 @@ def test_many_paths_cost_no_more_than_their_nodes(others, exclude_self):
         nodes |= {f"a{i}": Node(lambda a, b: (a + b) % 5, below), f"b{i}": Node(lambda a, b: (a - b) % 5, below)}
         claims |= {f"a{i}": reads(*below), f"b{i}": reads(*below)}
     G = Graph(nodes, loss=lambda a1, b1: (a1 + b1).double())
-    started = time.perf_counter()
     losses = exactly(
         Hypothesis(G, Graph(claims, loss=reads("a1", "b1"))),
         {"x": np.arange(6), "z": np.arange(6) // 2},
         others=others,
         exclude_self=exclude_self,
     )
-    assert time.perf_counter() - started < 60  # half a second; with checked shapes and a loaded machine, ten
     assert losses.variance.min() > 0
 
 
@@ -321,7 +318,6 @@ def test_a_node_without_one_value_per_row_is_named():
 def test_a_product_of_many_rows_is_refused_with_its_size():
     rows = torch.arange(40_000).double()
     G = Graph(a=lambda x: 1 * x, loss=lambda a, y: (a - y) ** 2)
-    started = time.perf_counter()
     refused(
         NOTHING,
         G,
@@ -333,7 +329,6 @@ def test_a_product_of_many_rows_is_refused_with_its_size():
     everything = {"x": torch.zeros(1).expand(10**9), "y": torch.zeros(1).expand(10**9)}
     with pytest.raises(HypothesisError, match="go through 1,000,000,000 rows of data"):
         exact_losses(Hypothesis(G, NOTHING), everything, np.arange(3), Policy())
-    assert time.perf_counter() - started < 5
 
 
 def test_donors_that_cannot_be_merged_are_counted_before_they_are_followed():

@@ -1,4 +1,4 @@
-"""The 26 experiments give the losses that INDUCTION.md's formulas give, row by row."""
+"""The 26 experiments give the losses that the ladder's formulas give, row by row."""
 
 from collections.abc import Mapping
 

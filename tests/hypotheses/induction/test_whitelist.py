@@ -1,4 +1,4 @@
-"""The token filter, against INDUCTION's numbers and a slow, obvious implementation of the appendix's recipe."""
+"""The token filter, against numbers worked out by hand and a slow, obvious implementation of the published recipe."""
 
 import math
 from collections import Counter

@@ -1,6 +1,5 @@
 """The loss in calls that share their work is the loss of the graph as it is written, on any transformer and weights."""
 
-from collections.abc import Iterator
 from functools import cache
 from typing import Any
 
@@ -9,11 +8,9 @@ import pytest
 import torch
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
-from jaxtyping import config as jaxtyping_config
-from known_answers import SMALL
 from reference_scrub import ReferenceScrub
 from reference_transformer import config, random_data, random_weights
-from rewritten import CLAIMS, REWRITES, SMALL_DATA, masked
+from rewritten import CLAIMS, REWRITES, SMALL, SMALL_DATA, masked
 
 from scrubbing import Graph, Hypothesis, reads, scrub
 from scrubbing.engine.expressions import Call
@@ -26,6 +23,7 @@ from scrubbing.lens import Transformer, transformer
 from scrubbing.lens.components.loss import LossAt
 
 pytestmark = [
+    pytest.mark.usefixtures("unchecked_throughout"),
     pytest.mark.filterwarnings("ignore::scrubbing.ScrubbingWarning"),  # some claims change nothing
     pytest.mark.filterwarnings("ignore:Do not use the `random` module"),  # beartype looks at random items of lists
 ]
@@ -40,14 +38,6 @@ GENERATED = settings(
     phases=(Phase.generate, Phase.shrink),
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.large_base_example, HealthCheck.data_too_large],
 )
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _unchecked() -> Iterator[None]:
-    """As on a user's machine, where annotations are not checked: several times as fast."""
-    jaxtyping_config.update("jaxtyping_disable", True)
-    yield
-    jaxtyping_config.update("jaxtyping_disable", False)
 
 
 @st.composite
@@ -121,7 +111,7 @@ def claims(draw: st.DrawFn, G: Graph) -> Graph:
     return Graph(nodes)
 
 
-@settings(GENERATED, max_examples=25)
+@settings(GENERATED, max_examples=15)
 @given(st.data())
 def test_hypotheses_scored_together_are_those_scored_alone_and_the_pseudo_code(data):
     model = data.draw(models())
