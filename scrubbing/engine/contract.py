@@ -58,7 +58,7 @@ def _check(graph: Graph, names: list[str], columns: Columns) -> Values:
     together = _computed(graph, order, columns, rows)
     for name in names:
         _refuse_other_lengths(name, graph[name], together[name], len(rows))
-    for some in (rows[::-1][: max(1, len(rows) - 1)], rows[-1:]):  # in another order and number, and alone
+    for some in (rows[::-1][: max(1, len(rows) - 1)].copy(), rows[-1:]):  # in another order and number, and alone
         values = _computed(graph, order, columns, some)
         for name in names:
             if not graph[name].constant and not _same(_taken(together[name], some), values[name], TOLERANCE):
@@ -109,7 +109,7 @@ def _refuse_other_lengths(name: str, node: Node, value: Any, rows: int) -> None:
 
 
 def _taken(value: Any, rows: np.ndarray) -> Any:
-    return tuple(take(part, np.ascontiguousarray(rows)) for part in _arrays(value))
+    return tuple(take(part, rows) for part in _arrays(value))
 
 
 def _same(a: Any, b: Any, tolerance: float) -> bool:
