@@ -36,7 +36,8 @@ def measure(*, repeats: int = 3) -> list[Figure]:
     def masks() -> None:
         graph = split
         for name in heads:
-            graph = split_mask(graph, name, **{f"{name}_at": offset(1)})
+            parts: dict[str, Any] = {f"{name}_at": offset(1)}
+            graph = split_mask(graph, name, **parts)
 
     seconds = {
         "split_qkv of 144 heads": (lambda: split_qkv(G, *heads), 1.0),

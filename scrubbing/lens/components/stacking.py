@@ -1,0 +1,269 @@
+"""Heads computed together: projections of one stream are one product, and so is what the same readers add up.
+
+A graph with a node per head then takes little more than one with a node per layer.
+"""
+
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass, field
+from functools import reduce
+from typing import Any
+
+import torch
+from einops import rearrange
+from jaxtyping import Float
+from torch import Tensor
+
+from scrubbing.engine.component import Component
+from scrubbing.engine.expressions import Call, Expression, evaluation_order
+from scrubbing.lens.components.attention import FusedHeads, FusedHeadsAt
+from scrubbing.lens.components.loss import LossAt
+from scrubbing.lens.components.low_rank import FinalStream
+from scrubbing.lens.components.projection import ProjectionAt, ProjectionOfNormalised
+from scrubbing.lens.components.residual import OutputProjection, PerHead, Resid, Sum
+
+
+@dataclass(frozen=True, eq=False)
+class Heads(Component):
+    """Some of the heads of a value that holds several."""
+
+    heads: tuple[int, ...]
+
+    def __call__(self, value: PerHead) -> Float[Tensor, "batch position some d_head"]:
+        start, stop = self.heads[0], self.heads[-1] + 1
+        if self.heads == tuple(range(start, stop)):
+            return value[:, :, start:stop]  # nothing is copied
+        return value[:, :, list(self.heads)]
+
+
+@dataclass(frozen=True, eq=False)
+class Projections(Component):
+    """Several projections of one normalised stream: all their heads. Their matrices are put together as they are used.
+
+    (Kept, they would be as many as there are sets of heads.)
+    """
+
+    parts: tuple[ProjectionOfNormalised, ...]
+
+    def __call__(self, x: Resid, *at: Tensor) -> PerHead:
+        W, b, of_position = (
+            _joined([getattr(part, name) for part in self.parts], dim)
+            for name, dim in (("W", 0), ("b", 0), ("of_position", 1))
+        )
+        merged = ProjectionOfNormalised(W, b, of_position, self.parts[0].rotary)
+        return merged.at(x, *at) if at else merged(x)
+
+
+def _joined(tensors: list[Tensor | None], dim: int) -> Any:
+    return torch.cat([t for t in tensors if t is not None], dim) if tensors[0] is not None else None
+
+
+@dataclass(frozen=True, eq=False)
+class OutputProjections(Component):
+    """What several sets of heads add to the stream, in one product."""
+
+    parts: tuple[OutputProjection, ...]
+
+    def __call__(self, *z: Float[Tensor, "batch position _ d_head"]) -> Resid:
+        flat = torch.cat([rearrange(heads, "b s h e -> b s (h e)") for heads in z], dim=-1)
+        return flat @ torch.cat([part.matrix for part in self.parts])
+
+
+def stacked(roots: Sequence[Expression]) -> list[Expression]:
+    """Expressions of the same values up to rounding, heads that can be computed together made so."""
+    return _Stacking.of(roots).replaced(roots)
+
+
+Group = list[Call]
+
+
+@dataclass(frozen=True)
+class _Stacking:
+    """Which calls are made together, by call; and the replacements made so far."""
+
+    order: list[Expression]
+    groups: dict[Expression, Group]  # of projections, and of attended values
+    written: dict[Expression, Group]  # of output projections
+    totals: set[Expression]  # sums that are read by others than sums
+    new: dict[Expression, Expression] = field(default_factory=dict)
+    made: dict[Hashable, Expression] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, roots: Sequence[Expression]) -> "_Stacking":
+        order = evaluation_order(roots)
+        groups = _grouped(order, _projection_key)
+        groups |= _grouped(order, lambda step: _attended_key(step, groups))
+        totals = _totals(order, roots)
+        return cls(order, groups, _written_together(order, totals), totals)
+
+    def replaced(self, roots: Sequence[Expression]) -> list[Expression]:
+        """The roots, of equal values."""
+        for step in self.order:
+            self.new[step] = self._replaced(step) if isinstance(step, Call) else step
+        return [self.new[root] for root in roots]
+
+    def _replaced(self, step: Call) -> Expression:
+        if step in self.groups:
+            group = self.groups[step]
+            first = sum(_heads(call) for call in group[: group.index(step)])
+            return self._call(Heads(tuple(range(first, first + _heads(step)))), (self._stack(group),), step.number)
+        if _is_sum(step) and step not in self.totals:
+            return step  # its terms stand in others
+        before, terms, after = _divided(step)
+        units = self._units(terms)
+        if _is_sum(step):
+            return reduce(lambda total, unit: self._call(Sum(), (total, unit), step.number), units)
+        old = tuple(tuple(self.new[argument] for argument in part) for part in (before, after))
+        arguments = (*old[0], *units, *old[1])
+        return step if arguments == step.arguments else self._call(step.fn, arguments, step.number)
+
+    def _units(self, terms: Sequence[Expression]) -> list[Expression]:
+        """The terms of a sum, those that are always added up together as one."""
+        units: list[Expression] = []
+        for term in terms:
+            group = self.written.get(term)
+            if group is None:
+                units.append(self.new[term])
+            elif term is group[0]:
+                units.append(self._write(group))
+        return units
+
+    def _write(self, group: Group) -> Expression:
+        key = "write", id(group)
+        if key not in self.made:
+            z = [call.arguments[0] for call in group]
+            stack = self.groups.get(z[0])
+            whole = stack is not None and stack == z
+            arguments = (self._stack(z),) if whole else tuple(self.new[value] for value in z)
+            self.made[key] = Call(
+                OutputProjections(tuple(call.fn for call in group if isinstance(call.fn, OutputProjection))),
+                arguments,
+                group[0].number,
+            )
+        return self.made[key]
+
+    def _stack(self, group: Any) -> Expression:
+        """The value that holds all heads of a group."""
+        key = "stack", *map(id, group)
+        if key not in self.made:
+            self.made[key] = self._stacked(group)
+        return self.made[key]
+
+    def _stacked(self, group: Group) -> Expression:
+        first = group[0]
+        if isinstance(first.fn, ProjectionOfNormalised | ProjectionAt):
+            parts = tuple(projection for call in group if (projection := _projection(call)))
+            arguments = tuple(self.new[argument] for argument in first.arguments)
+            return Call(Projections(parts), arguments, first.number)
+        parts = tuple(self._selected([call.arguments[i] for call in group]) for i in range(3))
+        rest = tuple(self.new[argument] for argument in first.arguments[3:])
+        return Call(first.fn, (*parts, *rest), first.number)
+
+    def _selected(self, members: list[Any]) -> Expression:
+        """Members of a group as one value."""
+        group = self.groups[members[0]]
+        if group == members:
+            return self._stack(group)
+        firsts: dict[Expression, int] = {}
+        for call in group:
+            firsts[call] = sum(_heads(other) for other in firsts)
+        heads = tuple(firsts[call] + i for call in members for i in range(_heads(call)))
+        return self._call(Heads(heads), (self._stack(group),), members[0].number)
+
+    def _call(self, fn: Callable[..., Any], arguments: tuple[Expression, ...], number: int) -> Expression:
+        return self.made.setdefault((fn, *map(id, arguments)), Call(fn, arguments, number))
+
+
+def _heads(call: Any) -> int:
+    projection = _projection(call)
+    return _heads(call.arguments[0]) if projection is None else len(projection.W)  # as many as there are queries
+
+
+def _projection(call: Call) -> ProjectionOfNormalised | None:
+    match call.fn:
+        case ProjectionOfNormalised() as fn:
+            return fn
+        case ProjectionAt(fn):
+            return fn
+    return None
+
+
+def _grouped(order: Sequence[Expression], key_of: Callable[[Call], Hashable | None]) -> dict[Expression, Group]:
+    """The calls of equal keys, where there are several."""
+    by_key: dict[Hashable, Group] = {}
+    for step in order:
+        if isinstance(step, Call) and (key := key_of(step)) is not None:
+            by_key.setdefault(key, []).append(step)
+    return {step: group for group in by_key.values() if len(group) > 1 for step in group}
+
+
+def _projection_key(step: Call) -> Hashable | None:
+    fn = _projection(step)
+    if fn is None:
+        return None
+    alike = fn.b is None, fn.of_position is None, fn.rotary, fn.W.shape[1:], fn.W.dtype, fn.W.device
+    return type(step.fn), alike, step.arguments
+
+
+def _attended_key(step: Call, groups: dict[Expression, Group]) -> Hashable | None:
+    if not isinstance(step.fn, FusedHeads | FusedHeadsAt):
+        return None
+    parts = step.arguments[:3]
+    if not all(part in groups for part in parts):
+        return None
+    return step.fn, *(id(groups[part]) for part in parts), *step.arguments[3:]
+
+
+def _written_together(order: Sequence[Expression], totals: set[Expression]) -> dict[Expression, Group]:
+    """The output projections that the same sums add up, and nobody else reads."""
+    read_by: dict[Expression, list[int]] = {}
+    otherwise: set[Expression] = set()
+    for place, step in enumerate(order):
+        if _is_sum(step) and step not in totals:
+            continue
+        before, terms, after = _divided(step)
+        for term in terms:
+            read_by.setdefault(term, []).append(place)
+        otherwise |= {*before, *after}
+    together: dict[tuple[int, ...], Group] = {}
+    for term, places in read_by.items():
+        once = len(set(places)) == len(places) and term not in otherwise
+        if once and isinstance(term, Call) and isinstance(term.fn, OutputProjection):
+            together.setdefault(tuple(places), []).append(term)
+    return {term: group for group in together.values() if len(group) > 1 for term in group}
+
+
+def _totals(order: Sequence[Expression], roots: Sequence[Expression]) -> set[Expression]:
+    """The sums that are read by others than sums."""
+    read = {argument for step in order if not _is_sum(step) for argument in step.arguments}
+    return {step for step in order if _is_sum(step) and (step in read or step in roots)}
+
+
+def _is_sum(step: Expression) -> bool:
+    return isinstance(step, Call) and isinstance(step.fn, Sum)
+
+
+Arguments = tuple[Expression, ...]
+
+
+def _divided(step: Expression) -> tuple[Arguments, Arguments, Arguments]:
+    """The arguments before the terms that a call adds up, these (with the terms of sums among them), and the rest."""
+    match step:
+        case Call(Sum()):
+            return (), _flat(step.arguments), ()
+        case Call(FinalStream(), terms):
+            return (), terms, ()
+        case Call(LossAt(), (at, labels, weights, *terms)):
+            return (at, labels, weights), tuple(terms), ()
+    return step.arguments, (), ()
+
+
+def _flat(arguments: Arguments) -> Arguments:
+    terms: list[Expression] = []
+    waiting = [*reversed(arguments)]
+    while waiting:
+        argument = waiting.pop()
+        if _is_sum(argument):
+            waiting += reversed(argument.arguments)
+        else:
+            terms.append(argument)
+    return tuple(terms)

@@ -1,0 +1,75 @@
+"""Heads computed together have the values that they have alone, in a few products."""
+
+from collections import Counter
+
+import numpy as np
+import pytest
+import torch
+from reference_transformer import random_data, random_transformer
+
+from scrubbing.engine.evaluate import Evaluator
+from scrubbing.engine.expressions import Call, Expressions, evaluation_order
+from scrubbing.engine.sampling.streams import Drawn, References, Sample
+from scrubbing.graph import Graph
+from scrubbing.lens import transformer
+from scrubbing.lens.components.stacking import Heads, stacked
+from scrubbing.rewrite import offset, split_mask, split_qkv
+
+MODELS = {kind: random_transformer(positional_embedding_type=kind) for kind in ("standard", "rotary", "shortformer")}
+ROWS = 6
+
+
+def mixed(G: Graph, expressions: Expressions):
+    """The network, with a head of each layer on other rows, and its queries on others still."""
+    here = dict.fromkeys(G.columns, References())
+    there = here | {"tokens": Drawn(("other",))}
+    roots = [expressions.plain(G, References())]
+    for moved in (["a0_h1"], ["a0_h1", "a1_h0"], ["embed"]):
+        values = {name: expressions.forward(G, name, there if name in moved else here) for name in G["logits"].inputs}
+        late = [name for name in values if name.startswith("a1")]
+        read = {name: expressions.call(G[name].fn, tuple(values[i] for i in G[name].inputs)) for name in late}
+        logits = expressions.call(G["logits"].fn, tuple((values | read).values()))
+        labels = (expressions.leaf(name, References()) for name in ("labels", "weights"))
+        roots.append(expressions.call(G["loss"].fn, (logits, *labels)))
+    return roots
+
+
+def calls(roots) -> Counter:
+    return Counter(type(step.fn).__name__ for step in evaluation_order(roots) if isinstance(step, Call))
+
+
+@pytest.mark.parametrize("kind", MODELS)
+def test_values_are_those_of_heads_computed_one_by_one(kind):
+    data = random_data(MODELS[kind].config, rows=ROWS)
+    roots = mixed(transformer(MODELS[kind]), Expressions())
+    evaluator = Evaluator(dict(data), Sample(np.arange(ROWS), ROWS))
+    for alone, together in zip(*(evaluator.values(r, slice(0, ROWS)) for r in (roots, stacked(roots))), strict=True):
+        torch.testing.assert_close(together, alone, rtol=1e-12, atol=1e-12)
+    assert calls(stacked(roots)).total() < calls(roots).total()
+
+
+def test_an_ordinary_pass_has_the_products_of_whole_layers():
+    model = MODELS["standard"]
+    layers = {f"a{layer}": " ".join(f"a{layer}_h{head}" for head in range(3)) for layer in range(2)}
+    whole = calls([Expressions().plain(transformer(model, **layers), References())])
+    heads = calls(stacked([Expressions().plain(transformer(model), References())]))
+    assert heads["Projections"] == 4  # of each layer one for all positions and one for those evaluated
+    assert heads["OutputProjections"] == 2  # one for the second layer, and one of all heads for the loss
+    assert heads["OutputProjection"] == 0
+    for same in ("FusedHeads", "FusedHeadsAt", "Sum", "ResidualReader"):
+        assert heads[same] == whole[same], same
+
+
+def test_a_head_that_others_read_too_is_written_alone():
+    G = split_mask(split_qkv(transformer(MODELS["standard"]), "a0_h0"), "a0_h0", at=offset(1))
+    data = random_data(MODELS["standard"].config, rows=ROWS)
+    roots = [Expressions().plain(G, References())]
+    evaluator = Evaluator(dict(data), Sample(np.arange(ROWS), ROWS))
+    (alone,), (together,) = (evaluator.values(r, slice(0, ROWS)) for r in (roots, stacked(roots)))
+    torch.testing.assert_close(together, alone, rtol=1e-12, atol=1e-12)
+
+
+def test_heads_next_to_each_other_are_not_copied():
+    value = torch.arange(24.0).view(1, 2, 4, 3)
+    assert Heads((1, 2))(value).data_ptr() == value[:, :, 1:].data_ptr()
+    assert torch.equal(Heads((3, 0))(value), value[:, :, [3, 0]])
