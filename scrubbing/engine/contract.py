@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from scrubbing.engine.expressions import OPAQUE
+from scrubbing.engine.component import Component
 from scrubbing.engine.memory import is_out_of_memory
 from scrubbing.engine.sampling.values import flat, take
 from scrubbing.errors import DataError, NodeError, ScrubbingError
@@ -45,7 +45,7 @@ def check_features(I: Graph, columns: Columns) -> None:
 
 def _is_opaque(node: Node) -> bool:
     """Whether nothing is known of a node's function: it is neither ours nor a claim of inputs alone."""
-    return not isinstance(node.fn, Reads | OPAQUE)
+    return not isinstance(node.fn, Reads | Component)
 
 
 def _check(graph: Graph, names: list[str], columns: Columns) -> Values:

@@ -13,8 +13,9 @@ import torch
 from pydantic import BaseModel, ConfigDict
 from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
 
+from scrubbing.engine.component import Component
 from scrubbing.engine.evaluate import Evaluator
-from scrubbing.engine.expressions import ByPosition, Call, Expression, Gathered, Item, Leaf, streams_by_step
+from scrubbing.engine.expressions import Call, Expression, Gathered, Item, Leaf, streams_by_step
 from scrubbing.engine.memory import allocations_of, readable
 from scrubbing.engine.row_sharing import Arranged, RowsOfDraws
 from scrubbing.engine.sampling.streams import Drawn, Pool, References, Stream
@@ -106,7 +107,7 @@ def cost(evaluator: Evaluator, roots: Sequence[Expression], hypotheses: int) -> 
     calls = [step for step in order if not isinstance(step, Leaf | Gathered) and not _is_item(step)]
     draws = len(evaluator.sample)
     counts = _evaluated_positions(evaluator, order)
-    rows_of_logits = sum(_losses(step) * int(count.sum()) for step, count in counts.items())
+    rows_of_logits = sum(_logits_per_position(step) * int(count.sum()) for step, count in counts.items())
     probed = int(np.argmax(sum(counts.values(), np.zeros(draws))))  # a draw with positions to count
     first, second = (_flops(evaluator, work, probed) for _ in range(2))  # the second time, constants are there
     once = {step: first[step] - second[step] for step in order}
@@ -141,7 +142,7 @@ def cost(evaluator: Evaluator, roots: Sequence[Expression], hypotheses: int) -> 
 
 def _evaluated_positions(evaluator: Evaluator, order: Sequence[Expression]) -> dict[Call, np.ndarray]:
     """For each step whose work goes by evaluated positions: how many every draw has."""
-    steps = [step for step in order if isinstance(step, Call) and isinstance(step.fn, ByPosition)]
+    steps = [step for step in order if isinstance(step, Call) and _logits_per_position(step)]
     counts: list[list[np.ndarray]] = [[] for _ in steps]
     for start in range(0, len(evaluator.sample), AT_ONCE):
         indices = evaluator.interpreter.values([step.arguments[0] for step in steps], slice(start, start + AT_ONCE))
@@ -150,8 +151,8 @@ def _evaluated_positions(evaluator: Evaluator, order: Sequence[Expression]) -> d
     return {step: np.concatenate(count) for step, count in zip(steps, counts, strict=True)}
 
 
-def _losses(step: Call) -> int:
-    return step.fn.losses if isinstance(step.fn, ByPosition) else 0
+def _logits_per_position(step: Call) -> int:
+    return step.fn.logits_per_position if isinstance(step.fn, Component) else 0
 
 
 def _flops(evaluator: Evaluator, work: Arranged, draw: int) -> dict[Expression, int]:

@@ -7,11 +7,13 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
 from operator import getitem
-from typing import Any, NamedTuple, Protocol, runtime_checkable
+from typing import Any
 
+from scrubbing.engine.component import Component
 from scrubbing.engine.sampling.agreement import Classes
 from scrubbing.engine.sampling.streams import Pool, Stream
 from scrubbing.graph import Graph
+from scrubbing.graph.nodes import function_key
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,49 +83,11 @@ Expression = Leaf | Call | Assembled | Averaged | Gathered
 Caller = Callable[[Callable[..., Any], tuple[Expression, ...]], Expression]
 
 
-class Compared(NamedTuple):
-    """The readings of a loss beside the network's: the loss itself, divergence from the network's output, agreement."""
-
-    loss: Expression
-    kl: Expression
-    agreement: Expression
-
-
-@runtime_checkable
-class Comparable(Protocol):
-    """A loss that can be computed with others like it in one go, and compared with the network's."""
-
-    def beside(
-        self, network: Call, others: Sequence[Expression], rows: int, call: Caller
-    ) -> dict[Expression, Compared]:
-        """Readings of the network and of those others that are losses like its own, for so many rows."""
-        ...
-
-
-@runtime_checkable
-class ByPosition(Protocol):
-    """A function whose work grows with the evaluated positions: those of its first argument that are not negative."""
-
-    @property
-    def losses(self) -> int:
-        """How many rows of logits it makes for each position."""
-        ...
-
-
-@runtime_checkable
-class Fitted(Protocol):
-    """A function of a column that depends on the column as a whole."""
-
-    def fitted(self, column: Any) -> Callable[[Any], Any]:
-        """The function, for any of the column's rows."""
-        ...
-
-
 @dataclass(frozen=True)
 class Item:
     """A part of a value that holds several, which may hold several themselves."""
 
-    path: tuple[int, ...]
+    path: tuple[Any, ...]
 
     def __call__(self, value: Any) -> Any:
         return reduce(getitem, self.path, value)
@@ -173,10 +137,12 @@ class Expressions:
                     known[step] = self.call(graph[step].fn, tuple(known[i] for i in inputs), step)
         return table(name)[name]
 
-    def compared(self, network: Expression, others: Sequence[Expression], rows: int) -> dict[Expression, Compared]:
+    def compared(
+        self, network: Expression, others: Sequence[Expression], rows: int
+    ) -> dict[Expression, Mapping[str, Expression]]:
         """How losses compare with the network's, where they say how; there will be so many `rows` of them."""
-        if isinstance(network, Call) and isinstance(network.fn, Comparable):
-            return network.fn.beside(network, others, rows, self.call)
+        if isinstance(network, Call) and isinstance(network.fn, Component):
+            return network.fn.compared(network, others, rows, self.call)
         return {}
 
     def leaf(self, column: str, stream: Stream) -> Expression:
@@ -184,15 +150,11 @@ class Expressions:
         return self._known.setdefault((column, stream), Leaf(column, stream))
 
     def call(self, fn: Callable[..., Any], arguments: tuple[Expression, ...], name: str = "") -> Expression:
-        """A function of expressions, for the node of that name.
-
-        A function may have a method `lower(arguments, call)` that says the same in calls that are cheaper or that
-        others share, or returns None.
-        """
-        key = (fn, *map(id, arguments))
+        """A function of expressions for the node of that name, in the calls that it prefers to be written in."""
+        key = (fn if isinstance(fn, Component) else function_key(fn), *map(id, arguments))
         if key not in self._known:
-            lower = getattr(fn, "lower", None)
-            self._known[key] = (lower and lower(arguments, self.call)) or Call(fn, arguments, len(self._known), name)
+            lowered = fn.lower(arguments, self.call) if isinstance(fn, Component) else None
+            self._known[key] = lowered or Call(fn, arguments, len(self._known), name)
         return self._known[key]
 
     def assembled(self, value: Expression, axis: int, positions: int) -> Expression:

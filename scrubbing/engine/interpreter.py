@@ -9,12 +9,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from scrubbing.engine.component import Component
 from scrubbing.engine.expressions import (
     Assembled,
     Averaged,
     Call,
     Expression,
-    Fitted,
     Gathered,
     Leaf,
     evaluation_order,
@@ -88,7 +88,7 @@ class Interpreter:
                 return take(self.columns[column], rows(stream))
             case Call(fn, ()):
                 return self._constant((step,), fn)
-            case Call(Fitted() as fn, (Leaf(column, _) as argument,)):
+            case Call(Component() as fn, (Leaf(column, _) as argument,)):
                 fitted = self._constant((fn, column, self.rows), lambda: fn.fitted(self.columns[column]))
                 return fitted(values[argument])
             case Call():
@@ -182,6 +182,6 @@ def _called(step: Call, arguments: Sequence[Any]) -> Any:
 def _has_constant(step: Expression) -> bool:
     """Whether something is made for a step that all chunks share."""
     match step:
-        case Assembled() | Averaged() | Call(_, ()) | Call(Fitted(), (Leaf(),)):
+        case Assembled() | Averaged() | Call(_, ()) | Call(Component(), (Leaf(),)):
             return True
     return False

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from scrubbing.engine.evaluate import Advance, Evaluator
 from scrubbing.engine.exact import exact_losses, exact_two_level_variance
-from scrubbing.engine.expressions import Compared, Expression
+from scrubbing.engine.expressions import Expression
 from scrubbing.engine.interpreter import Interpreter
 from scrubbing.engine.plan import Planner, Scrubbed
 from scrubbing.engine.sampling.streams import References, Sample
@@ -19,6 +19,7 @@ from scrubbing.engine.sequential import CheckpointsFor, Ratio, losses_until, no_
 from scrubbing.graph.hypothesis import Hypothesis
 from scrubbing.score import Estimate, Stopping, by_draw, sampled_estimate
 
+Readings = Mapping[str, Expression]  # by name; "loss" is one of them
 PerReference = Float[np.ndarray, " reference"]
 
 
@@ -48,25 +49,21 @@ class Job:
 class Outcome:
     """What a job came to: the losses of its references, by the network, by the baseline and scrubbed.
 
-    `kl` and `baseline_kl` are divergences from the network's output, `agreement` how often the most probable output is
-    the network's; None where the network's output is not known.
+    `precision` is the machine epsilon of the numbers that they were computed with.
     """
 
     original: PerReference
     baseline: Estimate
     scrubbed: Estimate
     precision: float
-    kl: PerReference | None = None
-    baseline_kl: PerReference | None = None
-    agreement: PerReference | None = None
 
 
 @dataclass(frozen=True)
 class Outputs:
-    """What has to be computed for some jobs: their losses, and readings beside the network's where there are any."""
+    """What has to be computed for some jobs: their losses, and where they have them, other readings."""
 
     jobs: Sequence[Job]
-    compared: Mapping[Expression, Mapping[Expression, Compared]]  # by the network's loss
+    compared: Mapping[Expression, Mapping[Expression, Readings]]  # by the network's loss
 
     @classmethod
     def of(cls, jobs: Sequence[Job], planner: Planner, rows: int) -> "Outputs":
@@ -83,33 +80,27 @@ class Outputs:
         needed: dict[Expression, None] = {}
         for job in self.jobs:
             for root in job.roots:
-                needed.update(dict.fromkeys(self._compared(job, root) or (root,)))
+                needed.update(dict.fromkeys(self._readings(job, root).values()))
         return list(needed)
 
     def outcomes(self, values: Sequence[Tensor], draws: int) -> Iterator[Outcome]:
         """What the values of the roots come to."""
-        found = dict(zip(self.roots, values, strict=True))
+        found = {root: by_draw(value, draws) for root, value in zip(self.roots, values, strict=True)}
+        dtypes = {root: value.dtype for root, value in zip(self.roots, values, strict=True)}
         for job in self.jobs:
-            read = [self._compared(job, root) or (root,) for root in job.roots]
-            losses = [found[readings[0]] for readings in read]
-            original, baseline, scrubbed = (by_draw(loss, draws) for loss in losses)
-            first = original[:, 0]
-            _, (baseline_kl, _), (kl, agreement) = (
-                [by_draw(found[reading], draws).mean(axis=1) for reading in readings[1:]] or (None, None)
-                for readings in read
-            )
-            yield Outcome(
-                original=first,
-                baseline=sampled_estimate(baseline, first),
-                scrubbed=sampled_estimate(scrubbed, first),
-                precision=torch.finfo(losses[0].dtype).eps,
-                kl=kl,
-                baseline_kl=baseline_kl,
-                agreement=agreement,
-            )
+            read = [self._readings(job, root) for root in job.roots]
+            network, baseline, scrubbed = ({name: found[of] for name, of in readings.items()} for readings in read)
+            original = network["loss"][:, 0]
+            precision = torch.finfo(dtypes[read[0]["loss"]]).eps
+            yield Outcome(original, _estimate(baseline, original), _estimate(scrubbed, original), precision)
 
-    def _compared(self, job: Job, root: Expression) -> Compared | None:
-        return self.compared[job.original].get(root)
+    def _readings(self, job: Job, root: Expression) -> Readings:
+        return self.compared[job.original].get(root, {"loss": root})
+
+
+def _estimate(readings: Mapping[str, Float[np.ndarray, "reference draw"]], original: PerReference) -> Estimate:
+    compared = {name: values for name, values in readings.items() if name != "loss"}
+    return sampled_estimate(readings["loss"], original, compared)
 
 
 def sampled_outcomes(

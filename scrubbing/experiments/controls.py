@@ -11,6 +11,7 @@ from jaxtyping import Int
 from rich.console import RenderableType
 from torch import Tensor
 
+from scrubbing.engine.component import Component
 from scrubbing.engine.features import Features
 from scrubbing.engine.interpreter import Interpreter
 from scrubbing.engine.plan import Planner
@@ -25,7 +26,6 @@ from scrubbing.experiments.scoring import Baseline, Data, Settings, scrub
 from scrubbing.graph import Graph, Node
 from scrubbing.graph.data import Columns, as_columns, whole_number
 from scrubbing.graph.hypothesis import Hypothesis
-from scrubbing.lens.components.base import Component
 from scrubbing.score import Score, percentage
 from scrubbing.score.tables import fixed, rendered, titled
 

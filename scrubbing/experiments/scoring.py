@@ -229,8 +229,5 @@ def _score(
         settings=dict(settings),
         vacuity=vacuity_of(job.scrubbed, sample),
         donors=_donors(job, sample, exact=settings["exact"]),
-        kl=outcome.kl,
-        baseline_kl=outcome.baseline_kl,
-        agreement=outcome.agreement,
         stopping=stopping,
     )

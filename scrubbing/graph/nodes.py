@@ -1,10 +1,12 @@
 """The nodes of a graph: functions whose parameter names are their edges, and what a claim says besides."""
 
 import inspect
-from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass, field, fields, is_dataclass, replace
 from functools import cached_property
 from typing import Any
+
+from torch import nn
 
 from scrubbing.errors import GraphError
 from scrubbing.graph.binning import Binning, Bins, Within
@@ -18,12 +20,13 @@ class Reads:
         return values[0] if len(values) == 1 else values
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Node:
     """One function and the names it reads, in the order of its parameters.
 
-    `fn` is compared by identity if it is a plain function and by value if it is a frozen dataclass; equal functions of
-    equal values are computed once. `position_axis` is the axis of the value that runs over positions of a sequence.
+    `fn` is compared by identity if it is a plain function and by value and type if it is a frozen dataclass; equal
+    functions of equal values are computed once. A function gets rows and gives an entry for each; with `constant` it
+    gives a value that is the same for all of them. `position_axis` is the axis of the value that runs over positions of a sequence.
     `per_position` marks a claim about each position by itself, `binning` says which unequal numbers agree.
     `swaps` and `keeps` take parts of the scrubbing away: without `swaps` a claimed node's donor is its reader's own
     datum, and unclaimed inputs of its image named in `keeps` are computed on the node's own datum.
@@ -36,6 +39,21 @@ class Node:
     binning: Binning | None = field(default=None, kw_only=True)
     swaps: bool = field(default=True, kw_only=True)
     keeps: frozenset[str] = field(default=frozenset(), kw_only=True)
+    constant: bool = field(default=False, kw_only=True)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Node) and (self is other or self._key == other._key)
+
+    def __hash__(self) -> int:
+        return self._hash
+
+    @cached_property
+    def _key(self) -> Hashable:
+        return function_key(self.fn), *(getattr(self, f.name) for f in fields(self) if f.name != "fn")
+
+    @cached_property
+    def _hash(self) -> int:
+        return hash(self._key)
 
     @cached_property
     def read(self) -> frozenset[str]:
@@ -65,10 +83,30 @@ class Node:
         return cls(value, _parameters(value, name))
 
 
+def function_key(fn: Any) -> Hashable:
+    """What tells functions apart: of a frozen dataclass its values with their types, for 2 and 2.0 compute otherwise.
+
+    >>> @dataclass(frozen=True)
+    ... class Scale:
+    ...     by: float
+    >>> Scale(2) == Scale(2.0), function_key(Scale(2)) == function_key(Scale(2.0))
+    (True, False)
+    """
+    return (fn, _types(fn)) if is_dataclass(fn) else fn
+
+
+def _types(value: Any) -> Hashable:
+    if is_dataclass(value) and not isinstance(value, type):
+        return type(value), *(_types(getattr(value, f.name)) for f in fields(value))
+    if isinstance(value, tuple | list):
+        return type(value), *map(_types, value)
+    return repr(value) if isinstance(value, float) else type(value)  # -0.0 equals 0.0
+
+
 def _parameters(fn: Callable[..., Any], name: str) -> tuple[str, ...]:
     try:
         # A torch module is called through a wrapper that takes anything; what it reads is what its `forward` names.
-        parameters = inspect.signature(getattr(fn, "forward", fn)).parameters.values()
+        parameters = inspect.signature(fn.forward if isinstance(fn, nn.Module) else fn).parameters.values()
     except (TypeError, ValueError) as error:
         raise GraphError(
             f"{name!r}: the parameters of {fn!r} cannot be read; name its inputs: Node(fn, ('a', 'b'))"

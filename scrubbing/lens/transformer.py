@@ -24,6 +24,7 @@ from scrubbing.lens.components.norm import Norm
 from scrubbing.lens.components.projection import Projection, Rotary
 from scrubbing.lens.components.readout import Readout
 from scrubbing.lens.components.residual import RESID_POSITION_AXIS, Embedding, ResidualReader
+from scrubbing.lens.components.scores import Scores
 from scrubbing.lens.config import TransformerConfig
 from scrubbing.lens.loading import Transformer
 
@@ -100,7 +101,7 @@ def _layer(model: Transformer, layer: int) -> Attention:
         k=projection("K", position, rotary),
         v=projection("V", None, None),
         W_O=weights[f"{block}.attn.W_O"],
-        scale=config.score_scale,
+        scores=Scores(config.score_scale),
     )
 
 

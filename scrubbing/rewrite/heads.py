@@ -9,10 +9,11 @@ anything else stands in for a sum or for each of its terms.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from typing import Any, TypeVar
+from typing import TypeVar
 
+from scrubbing.engine.component import Component
 from scrubbing.errors import GraphError, nearest
 from scrubbing.graph import Graph, Node
 from scrubbing.lens.components.attention import (
@@ -24,7 +25,6 @@ from scrubbing.lens.components.attention import (
     merge,
     offset,
 )
-from scrubbing.lens.components.base import Component
 from scrubbing.lens.components.residual import RESID_POSITION_AXIS, Difference, OutputProjection, Sum
 
 __all__ = [
@@ -56,13 +56,13 @@ class all_but:
 
 def gather(G: Graph, reader: str, **groups: str | Iterable[str] | all_but) -> Graph:
     """Several terms that `reader` sums, as one node: `gather(G, "logits", rest=all_but("ind"))`."""
-    node = _summing(G, reader)
     for name, members in groups.items():
         _require_new(G, name)
-        chosen = _chosen(members, node.inputs, reader)
+        terms = _terms(G, reader)
+        chosen = _chosen(members, terms, reader)
         gathered = frozenset(chosen)
-        kept = tuple(i for i in node.inputs if i not in gathered)
-        node = replace(node, inputs=(*kept, name))
+        kept = tuple(i for i in terms if i not in gathered)
+        node = _with_terms(G, reader, (*kept, name))
         G = G.rewritten({reader: node, name: Node(Sum(), chosen, RESID_POSITION_AXIS)})
     return G
 
@@ -84,7 +84,8 @@ def group_heads(G: Graph, *, reader: str | None = None, **groups: str | Iterable
             )
         merged = Node(merge(attention), G[heads[0]].inputs, RESID_POSITION_AXIS)
         readers = _reading_all(G, heads, reader)
-        changes = {r: _with_terms(G, r, {heads[0]: (name,)} | dict.fromkeys(heads[1:], ())) for r in readers}
+        terms = {heads[0]: (name,)} | dict.fromkeys(heads[1:], ())
+        changes = {r: _with_terms(G, r, _replaced(_terms(G, r, heads), terms)) for r in readers}
         G = G.rewritten(changes | {name: merged})
     return G
 
@@ -97,7 +98,8 @@ def split_qkv(G: Graph, *names: str, reader: str | None = None) -> Graph:
     changes: dict[str, Node] = {}
     for given in names:
         G, name = _for_reader(G, given, reader)
-        heads, inputs = _fn_of(G, name, Attention, "an attention head, not yet split"), G[name].inputs
+        heads, node = _fn_of(G, name, Attention, "an attention head, not yet split"), G[name]
+        inputs, tokens = _terms_of(node), node.inputs[_place(node).stop :]
         q, k, v, pattern = (f"{name}_{part}" for part in ("q", "k", "v", "pattern"))
         for new in (q, k, v, pattern):
             _require_new(G, new)
@@ -105,7 +107,7 @@ def split_qkv(G: Graph, *names: str, reader: str | None = None) -> Graph:
             q: Node(heads.q, inputs, RESID_POSITION_AXIS),
             k: Node(heads.k, inputs, RESID_POSITION_AXIS),
             v: Node(heads.v, inputs, RESID_POSITION_AXIS),
-            pattern: Node(Pattern(heads.scale), (q, k), PATTERN_QUERY_AXIS),
+            pattern: Node(Pattern(heads.scores), (q, k, *tokens), PATTERN_QUERY_AXIS),
             name: Node(HeadOutput(heads.W_O), (pattern, v), RESID_POSITION_AXIS),
         }
     return G.rewritten(changes)
@@ -183,25 +185,48 @@ def _replace_by_sum(G: Graph, name: str, terms: dict[str, Node], also: dict[str,
     also = also or {}
     changes = terms | also
     readers = _all_readers(G, name)
-    if not all(_sums(G[r].fn) for r in readers) or not readers:
+    summing = {r: of for r in readers if name in (of := _terms_of(G[r]))}
+    if len(summing) < len(readers) or not readers:
         changes = changes | {name: Node(Sum(), tuple(terms), G[name].position_axis)}
-    changes |= {r: _with_terms(G, r, {name: tuple(terms)}) for r in readers if _sums(G[r].fn)}
+    changes |= {r: _with_terms(G, r, _replaced(of, {name: tuple(terms)})) for r, of in summing.items()}
     return G.rewritten(changes)
 
 
-def _with_terms(G: Graph, reader: str, replaced: dict[str, tuple[str, ...]]) -> Node:
-    node = _summing(G, reader)
-    return replace(node, inputs=tuple(term for i in node.inputs for term in replaced.get(i, (i,))))
+def _terms_of(node: Node) -> tuple[str, ...]:
+    """The inputs that a node adds up."""
+    return node.inputs[_place(node)]
 
 
-def _summing(G: Graph, reader: str) -> Node:
-    if not _sums(G[reader].fn):
+def _place(node: Node) -> slice:
+    """Of the terms among the inputs."""
+    return node.fn.terms(len(node.inputs)) if isinstance(node.fn, Component) else slice(0)
+
+
+def _terms(G: Graph, reader: str, names: tuple[str, ...] = ()) -> tuple[str, ...]:
+    """The inputs that `reader` adds up, all the names among them."""
+    terms = _terms_of(G[reader])
+    if not terms:
         raise GraphError(f"{reader!r} does not sum its inputs ({', '.join(G[reader].inputs)}), so they are no terms")
-    return G[reader]
+    _require_summed(reader, terms, names)
+    return terms
 
 
-def _sums(fn: Callable[..., Any]) -> bool:
-    return getattr(fn, "sums_inputs", False)
+def _require_summed(reader: str, terms: tuple[str, ...], names: tuple[str, ...]) -> None:
+    for name in names:
+        if name not in terms:
+            raise GraphError(f"{reader!r} does not sum {name!r}; it sums {', '.join(terms)}{nearest(name, terms)}")
+
+
+def _with_terms(G: Graph, reader: str, terms: tuple[str, ...]) -> Node:
+    """The reader with other terms, and all else that it reads."""
+    node = G[reader]
+    inputs = list(node.inputs)
+    inputs[_place(node)] = terms
+    return replace(node, inputs=tuple(inputs))
+
+
+def _replaced(terms: tuple[str, ...], by: dict[str, tuple[str, ...]]) -> tuple[str, ...]:
+    return tuple(new for term in terms for new in by.get(term, (term,)))
 
 
 def _fn_of(G: Graph, name: str, kind: type[Fn], wanted: str) -> Fn:
@@ -238,14 +263,12 @@ def _reading_all(G: Graph, heads: tuple[str, ...], reader: str | None) -> tuple[
     return readers
 
 
-def _chosen(members: str | Iterable[str] | all_but, inputs: tuple[str, ...], reader: str) -> tuple[str, ...]:
+def _chosen(members: str | Iterable[str] | all_but, terms: tuple[str, ...], reader: str) -> tuple[str, ...]:
     names = (
         members.names if isinstance(members, all_but) else _words([members] if isinstance(members, str) else members)
     )
-    for name in names:
-        if name not in inputs:
-            raise GraphError(f"{reader!r} does not read {name!r}; it reads {', '.join(inputs)}{nearest(name, inputs)}")
-    chosen = tuple(i for i in inputs if (i in names) != isinstance(members, all_but))
+    _require_summed(reader, terms, names)
+    chosen = tuple(term for term in terms if (term in names) != isinstance(members, all_but))
     if not chosen:
         raise GraphError(f"a group of the inputs of {reader!r} would be empty")
     return chosen

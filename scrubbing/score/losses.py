@@ -1,6 +1,8 @@
 """What was measured of each reference, and ways to read it."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -81,26 +83,37 @@ def mean_metric(values: Float[np.ndarray, " reference"]) -> Metric:
 
 @dataclass(frozen=True)
 class Estimate:
-    """Scrubbed losses of the references: expected over draws of donors, or averaged over a sample of them.
+    """What a run makes of each reference, expected over draws of donors or averaged over a sample of them.
 
-    `change` is the mean absolute difference of a reference's scrubbed and original loss. The mean over n references of
-    R draws each has variance between/n + within/(nR); `within` is NaN where there is a single draw to tell from.
+    `change` is the mean absolute difference of a reference's scrubbed and original loss, `compared` has by name how the
+    output compares with the network's, where it was compared. The mean loss of n references of R draws each has
+    variance between/n + within/(nR); `within` is NaN where there is a single draw to tell from.
     """
 
     loss: Float[np.ndarray, " reference"]
     change: Float[np.ndarray, " reference"]
     between: float
     within: float
+    compared: Mapping[str, Float[np.ndarray, " reference"]] = field(default_factory=dict)
+
+    @property
+    def readings(self) -> dict[str, Float[np.ndarray, " reference"]]:
+        """All that was measured, by name."""
+        return {"loss": self.loss, "absolute_change": self.change, **self.compared}
 
 
-def by_draw(loss: Tensor, draws: int) -> Float[np.ndarray, "reference draw"]:
-    """Losses in the order of a sample's draws, a row for each reference."""
-    return loss.double().numpy().reshape(-1, draws)
+def by_draw(values: Tensor, draws: int) -> Float[np.ndarray, "reference draw"]:
+    """A number for each of a sample's draws, as a row for each reference."""
+    return values.double().numpy().reshape(-1, draws)
 
 
 def sampled_estimate(
-    losses: Float[np.ndarray, "reference draw"], original: Float[np.ndarray, " reference"]
+    losses: Float[np.ndarray, "reference draw"],
+    original: Float[np.ndarray, " reference"],
+    compared: Mapping[str, Float[np.ndarray, "reference draw"]] = MappingProxyType({}),
 ) -> Estimate:
     """The estimate of a sample."""
-    change = np.abs(losses - original[:, None]).mean(axis=1)
-    return Estimate(losses.mean(axis=1), change, *two_level_variance(losses))
+    means = {name: values.mean(axis=1) for name, values in compared.items()}
+    with np.errstate(invalid="ignore"):  # losses that are not finite are refused by name
+        change = np.abs(losses - original[:, None]).mean(axis=1)
+        return Estimate(losses.mean(axis=1), change, *two_level_variance(losses), means)

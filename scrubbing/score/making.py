@@ -26,29 +26,12 @@ def make_score(
     settings: dict[str, Any],
     vacuity: Vacuity,
     donors: dict[str, np.ndarray],
-    kl: Float[np.ndarray, "reference"] | None = None,
-    baseline_kl: Float[np.ndarray, "reference"] | None = None,
-    agreement: Float[np.ndarray, "reference"] | None = None,
     stopping: Stopping | None = None,
 ) -> Score:
-    """A score from per-reference losses; `precision` is the machine epsilon that they were computed with.
-
-    `kl`, `baseline_kl` and `agreement` are means over a reference's draws (see `Losses`), where they were measured.
-    """
+    """A score from what each reference came to; `precision` is the machine epsilon that it was computed with."""
     S, B = scrubbed.loss, baseline.loss
     gap = float(np.mean(B - original))
     nothing_to_recover = abs(gap) <= rounding_of_means(precision, original, B)
-    columns = {
-        "original": original,
-        "baseline": B,
-        "scrubbed": S,
-        "change": scrubbed.change,
-        "baseline_change": baseline.change,
-        "kl": kl,
-        "baseline_kl": baseline_kl,
-        "agreement": agreement,
-    }
-    read = {"loss": S, "absolute_change": scrubbed.change, "kl": kl, "agreement": agreement}
     kind = "Fieller" if stopping is None else "asymptotic confidence sequence, valid however often one looks"
     score = Score(
         name=name,
@@ -61,17 +44,25 @@ def make_score(
         draws=draws,
         seed=seed,
         settings={**settings, "interval": kind},
-        readings={reading: mean_metric(values) for reading, values in read.items() if values is not None},
+        readings={name: mean_metric(values) for name, values in scrubbed.readings.items()},
         variance_between=None if math.isnan(scrubbed.between) else scrubbed.between,
         variance_within=None if math.isnan(scrubbed.within) else scrubbed.within,
         variance_within_baseline=None if math.isnan(baseline.within) else baseline.within,
         vacuity=vacuity,
-        by_reference=Losses(
-            reference=tuple(rows.tolist()),
-            **{column: tuple(values.tolist()) for column, values in columns.items() if values is not None},
-        ),
+        by_reference=_by_reference(rows, original, baseline, scrubbed),
         stopping=stopping,
         precision=precision,
     )
     score._donors.update(donors)
     return score
+
+
+def _by_reference(
+    rows: Int[np.ndarray, "reference"], original: Float[np.ndarray, "reference"], baseline: Estimate, scrubbed: Estimate
+) -> Losses:
+    """The columns that losses have room for; `baseline_` begins the names of the baseline's readings."""
+    compared = {"change": scrubbed.change, **scrubbed.compared}
+    compared |= {f"baseline_{name}": of for name, of in {"change": baseline.change, **baseline.compared}.items()}
+    columns = {"original": original, "baseline": baseline.loss, "scrubbed": scrubbed.loss, **compared}
+    held = {name: tuple(of.tolist()) for name, of in columns.items() if name in Losses.model_fields}
+    return Losses(reference=tuple(rows.tolist()), **held)

@@ -9,6 +9,7 @@ import torch
 from reference_transformer import random_data, random_transformer
 
 from scrubbing import Graph, Hypothesis, reads, scrub
+from scrubbing.engine.component import Component
 from scrubbing.engine.evaluate import LARGEST, Evaluator
 from scrubbing.engine.features import Features
 from scrubbing.engine.interpreter import Interpreter
@@ -18,7 +19,6 @@ from scrubbing.engine.policy import Policy
 from scrubbing.engine.sampling.streams import References, Sample
 from scrubbing.graph.data import as_columns
 from scrubbing.lens import transformer
-from scrubbing.lens.components.base import Component
 from scrubbing.rewrite import identity_attention, offset, split_mask, split_qkv, split_residual
 
 BASELINE = Graph(loss=reads("labels", "weights"))

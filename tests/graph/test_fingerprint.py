@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from hypotheses.toy import NETWORK
+from scrubbing.engine.component import Component
 from scrubbing.graph.fingerprint import digest, import_path, source, used_values
-from scrubbing.lens.components.base import Component
 
 LIMIT = 3
 

@@ -298,9 +298,9 @@ BAD = [
     (lambda: gather(NETWORK, "lgits", rest="embed"), "there is no node 'lgits'; did you mean 'logits'?"),
     (
         lambda: gather(NETWORK, "logits", rest="embed a1_h9"),
-        "'logits' does not read 'a1_h9'; it reads embed, a0_h0, a0_h1, a0_h2, a1_h0, a1_h1, a1_h2; did you mean 'a1_h",
+        "'logits' does not sum 'a1_h9'; it sums embed, a0_h0, a0_h1, a0_h2, a1_h0, a1_h1, a1_h2; did you mean 'a1_h",
     ),
-    (lambda: gather(NETWORK, "a0_h0", rest=all_but("a0_h1")), "'a0_h0' does not read 'a0_h1'; it reads embed"),
+    (lambda: gather(NETWORK, "a0_h0", rest=all_but("a0_h1")), "'a0_h0' does not sum 'a0_h1'; it sums embed"),
     (lambda: gather(NETWORK, "a0_h0", rest=all_but("embed")), "a group of the inputs of 'a0_h0' would be empty"),
     (lambda: gather(NETWORK, "logits", rest=""), "a group of the inputs of 'logits' would be empty"),
     (

@@ -1,6 +1,7 @@
 """A score says what was recovered, prints it, compares on equal terms, and survives the journey through JSON."""
 
 import operator
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -96,22 +97,21 @@ def test_what_is_known_of_the_output_is_read_as_well():
         name=None,
         rows=np.arange(4),
         original=original,
-        baseline=estimate([6.0, 5.0, 5.0, 6.0], original),
-        scrubbed=estimate(original, original),
+        baseline=replace(estimate([6.0, 5.0, 5.0, 6.0], original), compared={"kl": kl + 1, "agreement": 1 - agreement}),
+        scrubbed=replace(estimate(original, original), compared={"kl": kl, "agreement": agreement}),
         precision=EPSILON,
         draws=1,
         seed=0,
         settings={},
         vacuity=Vacuity(nodes=(), bits=1.0),
         donors={},
-        kl=kl,
-        baseline_kl=kl + 1,
-        agreement=agreement,
     )
     assert list(found.readings) == ["loss", "absolute_change", "kl", "agreement"]
     assert (found.readings["kl"].value, found.readings["agreement"].value) == pytest.approx((0.2, 0.75))
     assert found.readings["kl"].interval == mean_interval(kl)
     assert found.losses["kl"].tolist() == kl.tolist()
+    assert found.losses["baseline_kl"].tolist() == (kl + 1).tolist()
+    assert "baseline_agreement" not in found.losses
     assert found.cancellation.reading == "KL"
     assert Score.model_validate_json(found.model_dump_json()) == found
     assert list(HALF.readings) == ["loss", "absolute_change"]

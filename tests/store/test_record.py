@@ -15,7 +15,7 @@ import torch
 from hypotheses import toy
 from hypotheses.toy import CLAIMS, KNOWS_NOTHING, NETWORK, digits
 from scrubbing import DataError, Graph, Hypothesis, HypothesisError, Node, per_position, reads, scrub
-from scrubbing.lens.components.base import Component
+from scrubbing.engine.component import Component
 from scrubbing.store.record import data_hash, load_record, restore, save_record
 
 DATA = digits()

@@ -1,37 +1,34 @@
-"""Attention heads, whole and in parts: pattern, what a pattern moves under a mask, and what is written of it."""
+"""Attention heads, whole and in parts: pattern, what a pattern moves, and what is written of it."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
-import torch.nn.functional as F
 from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor
 
+from scrubbing.engine.component import Component
 from scrubbing.engine.expressions import Call, Caller, Expression
-from scrubbing.lens.components.base import Component
-from scrubbing.lens.components.positions import At, restricted
+from scrubbing.errors import GraphError
+from scrubbing.lens.components.positions import At, Restrictable, restricted
 from scrubbing.lens.components.projection import Projection
 from scrubbing.lens.components.residual import Difference, OutputProjection, PerHead, Resid
+from scrubbing.lens.components.scores import MaskValue, PatternValue, Queries, Scores, Tokens, moved
 
 PATTERN_QUERY_AXIS = 2
-
-PatternValue = Float[Tensor, "batch head query key"]
 
 
 @dataclass(frozen=True, eq=False)
 class Pattern(Component):
-    """Attention probabilities `[batch, head, query, key]`: the causal softmax of scaled scores."""
+    """Attention probabilities `[batch, head, query, key]` of queries and keys, and of the tokens of padded rows."""
 
-    scale: float
+    scores: Scores
 
-    def __call__(self, q: PerHead, k: PerHead) -> PatternValue:
-        scores = rearrange(q * self.scale, "b s h e -> b h s e") @ rearrange(k, "b s h e -> b h e s")
-        future = torch.ones(scores.shape[-2:], dtype=torch.bool, device=scores.device).triu(1)
-        return scores.masked_fill_(future, -torch.inf).softmax(dim=-1)
+    def __call__(self, q: PerHead, k: PerHead, *tokens: Tokens) -> PatternValue:
+        return self.scores.pattern(q, k, *tokens)
 
 
 @dataclass(frozen=True)
@@ -74,7 +71,7 @@ class HeadOutput(Component):
         if self.mask is not None and self.mask.complement:
             return call(Difference(), tuple(call(replace(self, mask=m), arguments) for m in (None, ~self.mask)))
         if self.mask is None and isinstance(pattern, Call) and isinstance(pattern.fn, Pattern):
-            z = call(FusedHeads(pattern.fn.scale), (*pattern.arguments, v))
+            z = call(FusedHeads(pattern.fn.scores), (*pattern.arguments[:2], v, *pattern.arguments[2:]))
         else:
             z = call(AttendedValues(self.mask), arguments)
         return call(self.writer, (z,))
@@ -88,46 +85,40 @@ class AttendedValues(Component):
 
     def __call__(self, pattern: PatternValue, v: PerHead) -> PerHead:
         if self.mask is None:
-            return _all_moved(pattern, v)
-        moved = torch.zeros_like(v)
+            return moved(pattern, v)
+        z, positions = torch.zeros_like(v), v.shape[1]
         for distance in sorted(self.mask.distances):
-            if 0 <= distance < v.shape[1]:
+            if abs(distance) < positions:
                 weight = rearrange(pattern.diagonal(-distance, -2, -1), "b h s -> b s h 1")
-                moved[:, distance:] += weight * v[:, : v.shape[1] - distance]
-        return _all_moved(pattern, v) - moved if self.mask.complement else moved
+                start, stop = max(0, distance), positions + min(0, distance)
+                z[:, start:stop] += weight * v[:, start - distance : stop - distance]
+        return moved(pattern, v) - z if self.mask.complement else z
 
 
 @dataclass(frozen=True, eq=False)
-class FusedHeads(Component):
-    """Each head's `z` of its queries, keys and values: the pattern is never held."""
+class FusedHeads(Restrictable):
+    """Each head's `z` of its queries, keys and values, and of the tokens of padded rows."""
 
-    scale: float
+    scores: Scores
 
-    def __call__(self, q: PerHead, k: PerHead, v: PerHead) -> PerHead:
-        return _attended(q, k, v, is_causal=True, scale=self.scale)
+    def __call__(self, q: PerHead, k: PerHead, v: PerHead, *tokens: Tokens) -> PerHead:
+        return self.scores.z(q, k, v, *tokens)
 
     def restricted(self, arguments: tuple[Expression, ...], at: At, call: Caller) -> Expression:
-        """Queries at the positions needed look back at all keys."""
-        q, k, v = arguments
-        return call(FusedHeadsAt(self.scale), (restricted(q, at, call), k, v, at.mask))
+        """Queries at the positions needed look at all keys; what masks them is made once for all heads."""
+        q, k, v, *tokens = arguments
+        mask = call(self.scores.mask, (at.index, at.weights, *tokens))
+        return call(FusedHeadsAt(self.scores), (restricted(q, at, call), k, v, mask))
 
 
 @dataclass(frozen=True, eq=False)
 class FusedHeadsAt(Component):
-    """Each head's `z` at some positions: their queries, all keys and values, and what masks the keys after them."""
+    """Each head's `z` at some positions: of their queries, all keys and values, and the mask of these queries."""
 
-    scale: float
+    scores: Scores
 
-    def __call__(
-        self,
-        q: Float[Tensor, "batch evaluated head d_head"],
-        k: PerHead,
-        v: PerHead,
-        mask: Float[Tensor, "batch 1 evaluated position"],
-    ) -> Float[Tensor, "batch evaluated head d_head"]:
-        if q.shape == k.shape:
-            return _attended(q, k, v, is_causal=True, scale=self.scale)
-        return _attended(q, k, v, attn_mask=mask.to(q.dtype), scale=self.scale)
+    def __call__(self, q: Queries, k: PerHead, v: PerHead, mask: MaskValue) -> Queries:
+        return self.scores.z_under(mask, q, k, v)
 
 
 @dataclass(frozen=True, eq=False)
@@ -141,48 +132,51 @@ class Attention(Component):
     k: Projection
     v: Projection
     W_O: Float[Tensor, "head d_head d_model"]
-    scale: float
+    scores: Scores
 
-    sums_inputs: ClassVar[bool] = True
+    def terms(self, inputs: int) -> slice:
+        """All of its inputs, but for the column of tokens where rows are padded."""
+        return slice(inputs - self.scores.mask.padded)
 
     @cached_property
     def writer(self) -> OutputProjection:
         """What writes the heads' `z`."""
         return OutputProjection(self.W_O)
 
-    def __call__(self, *terms: Resid) -> Resid:
-        return self.writer(FusedHeads(self.scale)(self.q(*terms), self.k(*terms), self.v(*terms)))
+    def __call__(self, *inputs: Tensor) -> Resid:
+        terms, tokens = self._divided(inputs)
+        return self.writer(FusedHeads(self.scores)(self.q(*terms), self.k(*terms), self.v(*terms), *tokens))
 
     def lower(self, arguments: tuple[Expression, ...], call: Caller) -> Expression:
         """Queries, keys and values are shared with whoever else asks for them."""
-        parts = tuple(call(part, arguments) for part in (self.q, self.k, self.v))
-        return call(self.writer, (call(FusedHeads(self.scale), parts),))
+        terms, tokens = self._divided(arguments)
+        parts = tuple(call(part, terms) for part in (self.q, self.k, self.v))
+        return call(self.writer, (call(FusedHeads(self.scores), (*parts, *tokens)),))
 
     def heads(self, heads: Sequence[int]) -> "Attention":
         """The same for some of the heads."""
-        return Attention(
-            self.q.heads(heads), self.k.heads(heads), self.v.heads(heads), self.W_O[list(heads)], self.scale
-        )
+        q, k, v = (part.heads(heads) for part in (self.q, self.k, self.v))
+        return Attention(q, k, v, self.W_O[list(heads)], self.scores)
+
+    def _divided(self, inputs: tuple[Any, ...]) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
+        """The terms of the stream, and the tokens where rows are padded."""
+        last = self.terms(len(inputs)).stop
+        return inputs[:last], inputs[last:]
 
 
 def merge(parts: Sequence[Attention]) -> Attention:
-    """Heads that read one stream, as one group."""
+    """Heads that read one stream, as one group.
+
+    Raises `GraphError` where they score keys in different ways.
+    """
     first = parts[0]
+    if any(part.scores != first.scores for part in parts):
+        raise GraphError(f"these heads make scores in different ways: {', '.join(str(part.scores) for part in parts)}")
 
     def projections(name: str) -> Projection:
         many = [getattr(part, name) for part in parts]
         biases = [p.b for p in many if p.b is not None]
         return replace(many[0], W=torch.cat([p.W for p in many]), b=torch.cat(biases) if biases else None)
 
-    return Attention(
-        projections("q"), projections("k"), projections("v"), torch.cat([p.W_O for p in parts]), first.scale
-    )
-
-
-def _attended(q: Tensor, k: Tensor, v: Tensor, **options: Any) -> Tensor:
-    q, k, v = (rearrange(part, "b s h e -> b h s e") for part in (q, k, v))
-    return rearrange(F.scaled_dot_product_attention(q, k, v, **options), "b h s e -> b s h e")
-
-
-def _all_moved(pattern: PatternValue, v: PerHead) -> PerHead:
-    return rearrange(pattern @ rearrange(v, "b s h e -> b h s e"), "b h s e -> b s h e")
+    W_O = torch.cat([part.W_O for part in parts])
+    return Attention(projections("q"), projections("k"), projections("v"), W_O, first.scores)

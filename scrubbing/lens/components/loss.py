@@ -1,16 +1,15 @@
-"""The loss of a language model, and its readings beside those of hypotheses about it."""
+"""The loss of a language model, and how hypotheses about it compare."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
 
 from jaxtyping import Float
 from torch import Tensor
 
-from scrubbing.engine.expressions import Call, Caller, Compared, Expression
-from scrubbing.lens.components.base import Component
-from scrubbing.lens.components.low_rank import Chosen, Final, Labels, beside
-from scrubbing.lens.components.positions import At, CausalMask, EvaluatedPositions, Index, Weights, restricted
+from scrubbing.engine.component import Component
+from scrubbing.engine.expressions import Call, Caller, Expression
+from scrubbing.lens.components.low_rank import Chosen, Final, Labels, compared
+from scrubbing.lens.components.positions import At, EvaluatedPositions, Index, Weights, restricted
 from scrubbing.lens.components.readout import Logits, Readout
 from scrubbing.lens.components.residual import terms_of, written
 
@@ -38,7 +37,7 @@ class WeightedCrossEntropy(Component):
         if not terms:
             return None  # all of them cancel
         index = call(EvaluatedPositions(), (weights,))
-        at = At(index, call(CausalMask(), (index, weights)))
+        at = At(index, weights)
         return call(LossAt(logits.fn), (index, labels, weights, *(restricted(term, at, call) for term in terms)))
 
 
@@ -47,18 +46,22 @@ class LossAt(Component):
     """The weighted cross-entropy, of the terms of the final stream at the evaluated positions."""
 
     readout: Readout
-    losses: ClassVar[int] = 1
+
+    @property
+    def logits_per_position(self) -> int:
+        """One."""
+        return 1
 
     def __call__(self, at: Index, labels: Labels, weights: Weights, *terms: Final) -> Float[Tensor, " batch"]:
         chosen = Chosen.of(at, labels, weights)
         losses = self.readout.cross_entropy(chosen(self.readout.reader.stream(*terms)), chosen.labels)
         return chosen.per_row(losses[None])[0]
 
-    def beside(
+    def compared(
         self, network: Call, others: Sequence[Expression], rows: int, call: Caller
-    ) -> dict[Expression, Compared]:
+    ) -> dict[Expression, Mapping[str, Expression]]:
         """The readings of the network, and of those others that are losses at its positions, of its labels."""
-        return beside(self.readout, network, [o for o in others if _alike(network, o)], rows=rows, call=call)
+        return compared(self.readout, network, [o for o in others if _alike(network, o)], rows=rows, call=call)
 
 
 def _alike(network: Call, other: Expression) -> bool:

@@ -1,14 +1,14 @@
 """The losses of several hypotheses beside the network's: what they change is unembedded, and the rest shared."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float, Int, Shaped
 from torch import Tensor
 
-from scrubbing.engine.expressions import Call, Caller, Compared, Expression, Item
-from scrubbing.lens.components.base import Component
+from scrubbing.engine.component import Component
+from scrubbing.engine.expressions import Call, Caller, Expression, Item
 from scrubbing.lens.components.cross_entropy import Change, Readings, fold, readings
 from scrubbing.lens.components.positions import Index, Weights
 from scrubbing.lens.components.readout import Readout
@@ -30,9 +30,9 @@ Final = Float[Tensor, "batch evaluated d_model"]
 Group = tuple[tuple[OutputProjection, ...], dict[Expression, tuple[Expression, ...]]]
 
 
-def beside(
+def compared(
     readout: Readout, network: Call, others: Sequence[Expression], *, rows: int, call: Caller
-) -> dict[Expression, Compared]:
+) -> dict[Expression, Mapping[str, Expression]]:
     """Loss, divergence and agreement of a network and of hypotheses about it, each a call of `LossAt`, in one call.
 
     What hypotheses change in the final stream is unembedded as it was before it was written, where that is narrower
@@ -48,7 +48,10 @@ def beside(
         order += members
     spec = tuple((writes, len(members)) for writes, members in groups)
     together = call(ReadingsAt(readout, spec), tuple(arguments))
-    found = {root: Compared(*(call(Item((r, h)), (together,)) for r in range(3))) for h, root in enumerate(order)}
+    found = {
+        root: {name: call(Item((r, h)), (together,)) for r, name in enumerate(Readings._fields)}
+        for h, root in enumerate(order)
+    }
     return {root: found.get(root, found[network]) for root in (network, *others)}  # the rest change nothing
 
 
@@ -111,7 +114,7 @@ class ReadingsAt(Component):
     groups: tuple[tuple[tuple[OutputProjection, ...], int], ...]
 
     @property
-    def losses(self) -> int:
+    def logits_per_position(self) -> int:
         """One of the network, and one of each hypothesis."""
         return 1 + sum(members for _, members in self.groups)
 

@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from scrubbing.lens.components.base import Component
+from scrubbing.engine.component import Component
 
 Vectors = Float[Tensor, "*batch d_model"]
 

@@ -1,14 +1,13 @@
 """Positions needed: what is read only where the loss is evaluated is computed only there."""
 
 from dataclasses import dataclass, replace
-from typing import Protocol, runtime_checkable
 
 import torch
-from jaxtyping import Bool, Float, Int, Real
+from jaxtyping import Bool, Int, Real
 from torch import Tensor
 
+from scrubbing.engine.component import Component
 from scrubbing.engine.expressions import Call, Caller, Expression
-from scrubbing.lens.components.base import Component
 
 Index = Int[Tensor, "batch evaluated"]
 Weights = Real[Tensor, "batch position"] | Bool[Tensor, "batch position"]
@@ -48,16 +47,16 @@ def _longest(weights: Weights) -> int:
 class Take(Component):
     """A value at the positions needed: `[batch, position, ...]` becomes `[batch, evaluated, ...]`.
 
-    `mask` is for queries there (see `At`), where the value's own function may compute it at these positions alone.
+    With `weights` (see `At`) the value's own function may compute it at these positions alone.
     """
 
-    mask: Expression | None = None
+    weights: Expression | None = None
 
     def lower(self, arguments: tuple[Expression, ...], call: Caller) -> Expression | None:
         """As the value's own function knows, if it does."""
         value, index = arguments
-        if self.mask is not None and isinstance(value, Call) and isinstance(value.fn, Restrictable):
-            return value.fn.restricted(value.arguments, At(index, self.mask), call)
+        if self.weights is not None and isinstance(value, Call) and isinstance(value.fn, Restrictable):
+            return value.fn.restricted(value.arguments, At(index, self.weights), call)
         return None
 
     def __call__(self, value: Tensor, at: Index) -> Tensor:
@@ -67,34 +66,23 @@ class Take(Component):
         return value[row, at.clamp(min=0)]
 
 
-@dataclass(frozen=True, eq=False)
-class CausalMask(Component):
-    """What to add to the scores of queries at the positions needed: 0 for keys up to theirs, minus infinity after."""
-
-    def __call__(self, at: Index, weights: Weights) -> Float[Tensor, "batch 1 evaluated position"]:
-        keys = torch.arange(weights.shape[1], device=at.device)
-        future = keys > at.clamp(min=0)[:, None, :, None]
-        dtype = torch.promote_types(weights.dtype, torch.float32)  # weights may be whole numbers, or True and False
-        return torch.zeros(future.shape, dtype=dtype, device=at.device).masked_fill_(future, -torch.inf)
-
-
 @dataclass(frozen=True)
 class At:
-    """The positions needed, and the mask for queries there, as expressions."""
+    """The positions needed, as expressions: their index, and the weights that it comes from."""
 
     index: Expression
-    mask: Expression
+    weights: Expression
 
 
-@runtime_checkable
-class Restrictable(Protocol):
+@dataclass(frozen=True, eq=False)
+class Restrictable(Component):
     """A function that knows a cheaper way to its value at some positions than all of it."""
 
     def restricted(self, arguments: tuple[Expression, ...], at: At, call: Caller) -> Expression:
         """Its value at the positions needed."""
-        ...
+        raise NotImplementedError
 
 
 def restricted(value: Expression, at: At, call: Caller) -> Expression:
     """A value at the positions needed, computed nowhere else where that can be."""
-    return call(Take(at.mask), (value, at.index))  # a call, so that it is known when asked for again
+    return call(Take(at.weights), (value, at.index))  # a call, so that it is known when asked for again

@@ -3,17 +3,16 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import ClassVar
 
 import torch
 from einops import rearrange
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from scrubbing.engine.component import Component
 from scrubbing.engine.expressions import Caller, Expression
-from scrubbing.lens.components.base import Component
-from scrubbing.lens.components.positions import At, restricted
-from scrubbing.lens.components.residual import PerHead, Resid, ResidualReader
+from scrubbing.lens.components.positions import At, Restrictable, restricted
+from scrubbing.lens.components.residual import PerHead, Resid, ResidualReader, Summing
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,7 +40,7 @@ class Rotary(Component):
 
 
 @dataclass(frozen=True, eq=False)
-class Projection(Component):
+class Projection(Summing):
     """Queries, keys or values `[batch, position, head, d_head]` of the residual stream.
 
     `position` is shortformer's table, added after the norm to queries and keys only (Press et al. 2021).
@@ -52,8 +51,6 @@ class Projection(Component):
     b: Float[Tensor, "head d_head"] | None = None
     position: Float[Tensor, "n_ctx d_model"] | None = None
     rotary: Rotary | None = None
-
-    sums_inputs: ClassVar[bool] = True
 
     def __call__(self, *terms: Resid) -> PerHead:
         return self.of_normalised(self.reader(*terms))
@@ -75,7 +72,7 @@ class Projection(Component):
 
 
 @dataclass(frozen=True, eq=False)
-class ProjectionOfNormalised(Component):
+class ProjectionOfNormalised(Restrictable):
     """A projection without its reader (see `Projection`)."""
 
     W: Float[Tensor, "head d_model d_head"]

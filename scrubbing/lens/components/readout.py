@@ -1,14 +1,12 @@
 """From the residual stream to logits, which are never held for all positions and tokens at once."""
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from scrubbing.lens.components.base import Component
-from scrubbing.lens.components.residual import Resid, ResidualReader
+from scrubbing.lens.components.residual import Resid, ResidualReader, Summing
 
 TILE = 2**21  # logits held at a time
 
@@ -37,14 +35,12 @@ class Logits:
 
 
 @dataclass(frozen=True, eq=False)
-class Readout(Component):
+class Readout(Summing):
     """The final norm and the unembedding; its value is lazy (see `Logits`)."""
 
     reader: ResidualReader
     W_U: Float[Tensor, "d_model d_vocab"]
     b_U: Float[Tensor, " d_vocab"] | None = None
-
-    sums_inputs: ClassVar[bool] = True
 
     def __call__(self, *terms: Resid) -> Logits:
         return Logits(self.reader.stream(*terms), self)

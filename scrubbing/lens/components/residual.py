@@ -4,17 +4,16 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import reduce
-from typing import ClassVar
 
 import torch
 from einops import rearrange
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from scrubbing.engine.component import Component
 from scrubbing.engine.expressions import Call, Caller, Expression
-from scrubbing.lens.components.base import Component
 from scrubbing.lens.components.norm import Norm
-from scrubbing.lens.components.positions import At, restricted
+from scrubbing.lens.components.positions import At, Restrictable, restricted
 
 RESID_POSITION_AXIS = 1
 
@@ -23,10 +22,17 @@ PerHead = Float[Tensor, "batch position head d_head"]
 
 
 @dataclass(frozen=True, eq=False)
-class Sum(Component):
-    """The sum of its inputs."""
+class Summing(Component):
+    """A function of the sum of its inputs."""
 
-    sums_inputs: ClassVar[bool] = True
+    def terms(self, inputs: int) -> slice:
+        """All of its inputs."""
+        return slice(inputs)
+
+
+@dataclass(frozen=True, eq=False)
+class Sum(Summing):
+    """The sum of its inputs."""
 
     def __call__(self, *terms: Tensor) -> Tensor:
         return reduce(torch.add, terms)
@@ -52,7 +58,7 @@ class Combination(Component):
 
 
 @dataclass(frozen=True, eq=False)
-class OutputProjection(Component):
+class OutputProjection(Restrictable):
     """What heads add to the stream: each head's `z` through its output matrix, summed over heads."""
 
     W_O: Float[Tensor, "head d_head d_model"]
@@ -88,7 +94,7 @@ class Embedding(Component):
 
 
 @dataclass(frozen=True, eq=False)
-class ResidualReader(Component):
+class ResidualReader(Summing):
     """How a component reads the stream: the sum of its terms and of the biases written so far, normalised.
 
     The biases are constants; they belong to the readers, so that no claim about a head is one about its layer's bias.
@@ -96,8 +102,6 @@ class ResidualReader(Component):
 
     norm: Norm
     bias: Float[Tensor, " d_model"] | None = None
-
-    sums_inputs: ClassVar[bool] = True
 
     def __call__(self, *terms: Resid) -> Resid:
         return self.norm(self.stream(*terms))
@@ -171,4 +175,4 @@ def _combined(members: list[tuple[Expression, int]], call: Caller) -> Expression
 
 def _order(value: Expression) -> int:
     """An order of values that is the same in every run."""
-    return getattr(value, "number", -1)
+    return value.number if isinstance(value, Call) else -1

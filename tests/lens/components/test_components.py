@@ -24,6 +24,7 @@ from scrubbing.lens.components.norm import Norm
 from scrubbing.lens.components.projection import Projection, Rotary
 from scrubbing.lens.components.readout import Logits, Readout
 from scrubbing.lens.components.residual import Difference, Embedding, OutputProjection, ResidualReader, Sum
+from scrubbing.lens.components.scores import Scores
 
 POSITIONS = ("standard", "rotary", "shortformer")
 NORMS = ("LN", "LNPre", "RMS", "RMSPre", None)
@@ -55,14 +56,14 @@ def test_every_part_of_attention_equals_its_formula(positions, norm):
     q, k, v = attention.q(x), attention.k(x), attention.v(x)
     for got, name in ((q, "q"), (k, "k"), (v, "v")):
         close(got, torch.stack([head[name] for head in slow], dim=2))
-    pattern = Pattern(attention.scale)(q, k)
+    pattern = Pattern(attention.scores)(q, k)
     close(pattern, torch.stack([head["pattern"] for head in slow], dim=1))
     for got in (HeadOutput(attention.W_O)(pattern, v), attention(x)):
         close(got, sum(head["out"] for head in slow))
 
 
 def test_a_pattern_is_the_causal_softmax_of_scaled_scores():
-    pattern = Pattern(0.5)(random(2, 4, 3, 5), random(2, 4, 3, 5, seed=1))
+    pattern = Pattern(Scores(0.5))(random(2, 4, 3, 5), random(2, 4, 3, 5, seed=1))
     scores = torch.einsum("bqhe,bkhe->bhqk", random(2, 4, 3, 5), random(2, 4, 3, 5, seed=1)) / 2
     for query in range(4):
         close(pattern[..., query, : query + 1], scores[..., query, : query + 1].softmax(-1))
@@ -107,7 +108,7 @@ def dense(mask: Offsets, positions: int) -> torch.Tensor:
 def test_what_a_mask_lets_through_is_moved_by_the_masked_pattern(distances, positions, complement):
     mask = Offsets(distances, complement)
     q, v, W_O = random(2, positions, 3, 4), random(2, positions, 3, 4, seed=1), random(3, 4, 6, seed=2)
-    pattern = Pattern(1.0)(q, v)
+    pattern = Pattern(Scores(1.0))(q, v)
     masked = HeadOutput(W_O, mask)(pattern, v)
     close(masked, HeadOutput(W_O)(pattern * dense(mask, positions), v))
     close(masked + HeadOutput(W_O, ~mask)(pattern, v), HeadOutput(W_O)(pattern, v))
@@ -229,7 +230,7 @@ DIFFERENT = {
     "no bias": lambda a: replace(a, q=replace(a.q, b=None)),
     "a bias of zero": lambda a: replace(a, q=replace(a.q, b=torch.zeros_like(a.q.b))),
     "one weight": lambda a: replace(a, W_O=a.W_O + torch.eye(3)[0][:, None, None] * 1e-9),
-    "scale": lambda a: replace(a, scale=a.scale * 2),
+    "scale": lambda a: replace(a, scores=Scores(2.0)),
     "heads": lambda a: a.heads([0, 1]),
     "order of heads": lambda a: a.heads([1, 0, 2]),
     "rotary": lambda a: replace(a, k=replace(a.k, rotary=Rotary(4))),

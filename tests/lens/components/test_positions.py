@@ -5,8 +5,9 @@ import torch
 
 from scrubbing.lens.components import positions
 from scrubbing.lens.components.attention import FusedHeads, FusedHeadsAt
-from scrubbing.lens.components.positions import CausalMask, EvaluatedPositions, Take
+from scrubbing.lens.components.positions import EvaluatedPositions, Take
 from scrubbing.lens.components.projection import ProjectionAt, ProjectionOfNormalised, Rotary
+from scrubbing.lens.components.scores import Mask, Scores
 
 FEW = torch.tensor([[0.0, 0.5, 0.0, 0.0, -2.0], [0.0, 0.0, 0.0, 0.0, 0.0], [1.0, 0.0, 0.0, 0.0, 0.0]])
 FEW_AT = [[1, 4], [-1, -1], [0, -1]]
@@ -64,7 +65,7 @@ def test_the_longest_row_is_one_of_the_whole_column_s_however_it_is_read(monkeyp
     ],
 )
 def test_keys_after_the_query_are_masked(weights, expected):
-    mask = CausalMask()(torch.tensor(FEW_AT), weights)
+    mask = Mask()(torch.tensor(FEW_AT), weights)
     assert mask.dtype == expected
     keys = [[[True] * 2 + [False] * 3, [True] * 5], [[True] + [False] * 4] * 2, [[True] + [False] * 4] * 2]
     assert torch.equal(mask[:, 0] == 0, torch.tensor(keys))
@@ -82,6 +83,8 @@ def test_heads_and_projections_at_some_positions_are_those_at_all_of_them(weight
         at = torch.arange(5).expand(rows, 5)  # in place, a projection is one of all positions
     some = ProjectionAt(q)(taken, at)
     torch.testing.assert_close(some[chosen], Take()(q(x), at)[chosen], rtol=0, atol=1e-12)
-    mask = CausalMask()(at, weights)
-    z = FusedHeadsAt(0.5)(some, k(x), v(x), mask)
-    torch.testing.assert_close(z[chosen], Take()(FusedHeads(0.5)(q(x), k(x), v(x)), at)[chosen], rtol=0, atol=1e-12)
+    mask = Mask()(at, weights)
+    z = FusedHeadsAt(Scores(0.5))(some, k(x), v(x), mask)
+    torch.testing.assert_close(
+        z[chosen], Take()(FusedHeads(Scores(0.5))(q(x), k(x), v(x)), at)[chosen], rtol=0, atol=1e-12
+    )

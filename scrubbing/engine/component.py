@@ -1,0 +1,70 @@
+"""What the engine may ask of a function, beside calling it. Any function that is no `Component` is only called."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields, is_dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from torch import Tensor
+
+from scrubbing.graph.fingerprint import content_hash, tensor_bytes
+from scrubbing.graph.nodes import function_key
+
+if TYPE_CHECKING:
+    from scrubbing.engine.expressions import Call, Caller, Expression
+
+
+@dataclass(frozen=True, eq=False)
+class Component:
+    """A function of tensors whose equality is that of its fields; tensors are compared by content.
+
+    A subclass is a frozen dataclass with a `__call__`, and answers those questions that concern it.
+    """
+
+    __call__: ClassVar[Callable[..., Any]]
+
+    def lower(self, arguments: "tuple[Expression, ...]", call: "Caller") -> "Expression | None":
+        """The same value in calls that are cheaper, or that others share; None where there are no such calls."""
+        return None
+
+    def fitted(self, column: Any) -> Callable[[Any], Any]:
+        """The function to use on any rows of a column, given the whole of it."""
+        return self
+
+    def terms(self, inputs: int) -> slice:
+        """Which of so many inputs are added up: any of these may be replaced by several that add up to it."""
+        return slice(0)
+
+    @property
+    def logits_per_position(self) -> int:
+        """How many rows of logits it makes for each entry of its first input that is not negative."""
+        return 0
+
+    def compared(
+        self, network: "Call", others: "Sequence[Expression]", rows: int, call: "Caller"
+    ) -> "dict[Expression, Mapping[str, Expression]]":
+        """The readings, by name, of a network's loss and of those of the others that can be compared with it.
+
+        All are computed in one go, for so many rows; "loss" is one of the readings.
+        """
+        return {}
+
+    @cached_property
+    def _content(self) -> tuple[Any, ...]:
+        return (type(self), *(_content(getattr(self, f.name)) for f in fields(self)))
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Component) and (self is other or self._content == other._content)
+
+    def __hash__(self) -> int:
+        return self._hash
+
+    @cached_property
+    def _hash(self) -> int:
+        return hash(self._content)
+
+
+def _content(value: Any) -> Any:
+    if not isinstance(value, Tensor):
+        return function_key(value) if is_dataclass(value) and not isinstance(value, Component) else (type(value), value)
+    return value.dtype, tuple(value.shape), str(value.device), content_hash(tensor_bytes(value))
