@@ -83,7 +83,7 @@ class Node:
         return cls(value, _parameters(value, name))
 
 
-def function_key(fn: Callable[..., Any]) -> Hashable:
+def function_key(fn: Any) -> Hashable:
     """What tells functions apart: of a frozen dataclass its values with their types, for 2 and 2.0 compute otherwise.
 
     >>> @dataclass(frozen=True)

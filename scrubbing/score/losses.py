@@ -113,6 +113,7 @@ def sampled_estimate(
     compared: Mapping[str, Float[np.ndarray, "reference draw"]] = MappingProxyType({}),
 ) -> Estimate:
     """The estimate of a sample."""
-    change = np.abs(losses - original[:, None]).mean(axis=1)
     means = {name: values.mean(axis=1) for name, values in compared.items()}
-    return Estimate(losses.mean(axis=1), change, *two_level_variance(losses), means)
+    with np.errstate(invalid="ignore"):  # losses that are not finite are refused by name
+        change = np.abs(losses - original[:, None]).mean(axis=1)
+        return Estimate(losses.mean(axis=1), change, *two_level_variance(losses), means)

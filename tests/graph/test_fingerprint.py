@@ -9,6 +9,7 @@ import torch
 from scrubbing.lens.components.base import Component
 
 from hypotheses.toy import NETWORK
+from scrubbing.engine.component import Component
 from scrubbing.graph.fingerprint import digest, import_path, source, used_values
 
 LIMIT = 3
