@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 
+from scrubbing.errors import printable
 from scrubbing.score import Score, paired_advantage, percentage, same_baseline
 from scrubbing.score.approx import ApproxPercent
 from scrubbing.score.statistics import fieller, mean_interval
@@ -46,11 +47,6 @@ def _table(rows: Iterable[tuple[Score, str]]) -> Iterator[str]:
 
 def _quoted(score: Score) -> str:
     return printable(repr(score.name)) if score.name else "the unnamed score"
-
-
-def printable(text: str) -> str:
-    """Text that a terminal shows and does not obey."""
-    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
 
 
 # -- comparisons

@@ -6,11 +6,12 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from scrubbing.errors import printable
 from scrubbing.graph.fingerprint import digest
 from scrubbing.score import Score
 from scrubbing.store.files import write_whole
 from scrubbing.store.record import data_hash
-from scrubbing.testing.failures import ladder_in_short, printable
+from scrubbing.testing.failures import ladder_in_short
 from scrubbing.testing.scores import Asked
 
 SCHEMA = "scrubbing.tests/1"
