@@ -21,10 +21,11 @@ from typing import Any
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
-from safetensors.torch import save_file
+from safetensors.torch import save as to_bytes
 from torch import Tensor
 
 from scrubbing.errors import ModelError, nearest
+from scrubbing.store.files import write_whole, writing
 
 Claim = tuple[str, str]
 Weights = dict[str, Tensor]
@@ -271,9 +272,10 @@ def build(name: str, *, norm: bool, rows: int = 64, seed: int = 0, dtype: torch.
 def save(model: HandMade, folder: Path) -> Path:
     """Write config.json, model.safetensors, roles.json and data.npz, for `scrubbing score induction --model FOLDER`."""
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "config.json").write_text(json.dumps(model.config, indent=2) + "\n")
-    (folder / "roles.json").write_text(json.dumps(model.roles) + "\n")
-    save_file(model.weights, folder / "model.safetensors")
+    write_whole(json.dumps(model.config, indent=2), folder / "config.json")
+    write_whole(json.dumps(model.roles), folder / "roles.json")
+    write_whole(to_bytes(model.weights), folder / "model.safetensors")
     columns: dict[str, Any] = {column: values.numpy() for column, values in model.data.items()}
-    np.savez(folder / "data.npz", **columns)
+    with writing(folder / "data.npz") as file:
+        np.savez(file, **columns)
     return folder

@@ -38,13 +38,16 @@ class ScrubbingWarning(UserWarning):
     """Something legal that is probably not what was meant."""
 
 
-def nearest(name: str, known: Iterable[str]) -> str:
+LONGEST = 100  # characters of a name that may be a misspelt one
+
+
+def nearest(name: str, known: Iterable[str], *, cutoff: float = 0.6) -> str:
     """The tail of a message about an unknown name: what it was probably meant to be.
 
     >>> nearest("prev_att", ["embed", "prev_at", "prev_off"])
     "; did you mean 'prev_at'?"
     """
-    close = difflib.get_close_matches(name, list(known), n=1)
+    close = len(name) <= LONGEST and difflib.get_close_matches(name, list(known), n=1, cutoff=cutoff)
     return f"; did you mean {close[0]!r}?" if close else ""
 
 

@@ -12,6 +12,7 @@ from hypotheses.induction.roles import HeadScores
 from hypotheses.induction.training import Recipe, Run
 from scrubbing import Score
 from scrubbing.experiments.suites import Suite
+from scrubbing.store.files import write_whole
 
 INPUTS = ("Q", "K", "V", "All")
 
@@ -28,7 +29,7 @@ class Card:
 
 
 def write_card(path: Path, card: Card) -> None:
-    """OutputProjection the card as Markdown."""
+    """Write the card as Markdown."""
     first = next(iter(card.scores.values()))
     gaps = first.losses["baseline"] - first.losses["original"]
     # The card is Markdown for people to read, so nothing is escaped for HTML.
@@ -46,7 +47,7 @@ def write_card(path: Path, card: Card) -> None:
         gap_error=gaps.sem(),
         ladder=_ladder(card.scores),
     )
-    path.write_text(text + "\n", encoding="utf8")
+    write_whole(text, path)
 
 
 def _ladder(scores: Mapping[str, Score]) -> dict[str, list[str]]:

@@ -1,18 +1,20 @@
 """The rows that the experiments are scored on: read from a file, checked, and made into columns."""
 
-import zlib
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
-from zipfile import BadZipFile
+from typing import Literal
 
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from hypotheses.induction.archive import Header, read_arrays
 from scrubbing.errors import DataError
 from scrubbing.lens import TransformerConfig
+from scrubbing.lens.language_data import check_rows, check_shape, check_weights, check_whole_numbers, normalised
 
 Per = Literal["example", "position"]
 
@@ -39,7 +41,7 @@ class Rows:
         columns = {
             "tokens": self.tokens[:, :-1],
             "labels": self.tokens[:, 1:],
-            "weights": self.weights / divisor,
+            "weights": normalised(self.weights, divisor, self.weights.dtype),
         }
         return columns if self.atypical is None else columns | {"atypical": self.atypical}
 
@@ -49,100 +51,76 @@ class Rows:
         return (self.weights != 0).any(1).nonzero()[:, 0].numpy()
 
 
+ARRAYS = ("tokens", "other", "whitelist", "weights", "atypical")
+
+
 def read_rows(path: Path, config: TransformerConfig, dtype: torch.dtype) -> Rows:
     """Rows from an .npz file (`tokens`, and optionally `other`, `whitelist`, `weights`, `atypical`).
 
     Raises `DataError` for a file that is damaged or does not fit the model.
     """
-    arrays = _read_arrays(path)
-    if "tokens" not in arrays:
-        raise DataError(f"{path} has no array 'tokens'; it holds {', '.join(arrays) or 'nothing'}")
-    tokens = _tokens(arrays["tokens"], config, path)
-    rows, positions = tokens.shape[0], tokens.shape[1] - 1
-    weights, selection = _weights(arrays, tokens, config.d_vocab, path)
-    other = arrays.get("other")
-    if other is not None:
-        _require_shape("other", other, (rows,), path)
-        other = torch.from_numpy(_whole_numbers("other", other, rows, "row", path))
-    atypical = arrays.get("atypical")
-    if atypical is not None:
-        _require_shape("atypical", atypical, (rows, positions), path)
-        atypical = torch.from_numpy(_booleans("atypical", atypical, path))
-    return Rows(tokens, torch.from_numpy(weights).to(dtype), other, atypical, selection)
+
+    def check(headers: Mapping[str, Header]) -> None:
+        with _of(path):
+            _check_shapes(headers, config)
+
+    arrays = read_arrays(path, ARRAYS, check)
+    with _of(path):
+        tokens = check_whole_numbers("tokens", arrays["tokens"], config.d_vocab, "token")
+        check_whole_numbers("labels", tokens[:, 1:], config.out_vocab, "token")
+        given, selection = _weights(arrays, tokens)
+        other, atypical = arrays.get("other"), arrays.get("atypical")
+        return Rows(
+            tokens=torch.from_numpy(tokens),
+            weights=normalised(torch.from_numpy(given), 1, dtype),
+            other=None if other is None else torch.from_numpy(check_whole_numbers("other", other, len(tokens), "row")),
+            atypical=None if atypical is None else torch.from_numpy(_booleans("atypical", atypical)),
+            selection=selection,
+        )
 
 
-def _read_arrays(path: Path) -> dict[str, np.ndarray]:
+@contextmanager
+def _of(path: Path) -> Iterator[None]:
+    """What is wrong with an array is said of the file that it stands in."""
     try:
-        with path.open("rb") as opened, np.lib.npyio.NpzFile(opened, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
-    except FileNotFoundError:
-        raise DataError(f"there is no data file {path}") from None
-    except (OSError, ValueError, EOFError, RuntimeError, MemoryError, BadZipFile, zlib.error) as error:
-        raise DataError(f"{path} is damaged or no .npz file of plain arrays ({error})") from None
-    return {name: array for name, array in arrays.items() if isinstance(array, np.ndarray)}
+        yield
+    except DataError as error:
+        raise DataError(f"{path}: {error}") from None
 
 
-def _tokens(array: np.ndarray, config: TransformerConfig, path: Path) -> Int[Tensor, "row position_plus_1"]:
-    if array.ndim != 2 or array.shape[1] < 2 or not len(array):
-        raise DataError(f"{path}: 'tokens' has the shape {list(array.shape)}; it must be [rows, context + 1]")
-    if array.shape[1] - 1 > config.n_ctx:
-        raise DataError(
-            f"{path}: rows of {array.shape[1]} tokens give {array.shape[1] - 1} inputs, but the model's context is "
-            f"{config.n_ctx}; cut the rows to {config.n_ctx + 1} tokens"
-        )
-    return torch.from_numpy(_whole_numbers("tokens", array, config.d_vocab, "token", path))
+def _check_shapes(headers: Mapping[str, Header], config: TransformerConfig) -> None:
+    """Every array fits the tokens, and those the model, before any is read."""
+    check_rows(headers["tokens"].shape, config.n_ctx)
+    rows, positions = headers["tokens"].shape[0], headers["tokens"].shape[1] - 1
+    fitting = {"other": (rows,), "whitelist": (config.d_vocab,)}
+    for name, header in headers.items():
+        if name != "tokens":
+            check_shape(name, header.shape, fitting.get(name, (rows, positions)))
 
 
-def _whole_numbers(name: str, array: np.ndarray, below: int, what: str, path: Path) -> np.ndarray:
-    if array.dtype.kind not in "iu":
-        raise DataError(f"{path}: {name!r} is of type {array.dtype}; it must hold {what} numbers (integers)")
-    wrong = np.argwhere((array.astype(np.int64) < 0) | (array.astype(np.int64) >= below))
-    if len(wrong):
-        place = tuple(int(i) for i in wrong[0])
-        where = f"row {place[0]}" + (f", position {place[1]}" if len(place) > 1 else "")
-        raise DataError(
-            f"{path}: {name!r} holds {what} {array[place]} in {where}, but {what}s go from 0 to {below - 1}"
-        )
-    return array.astype(np.int64)
-
-
-def _booleans(name: str, array: np.ndarray, path: Path) -> np.ndarray:
+def _booleans(name: str, array: np.ndarray) -> np.ndarray:
     if array.dtype.kind not in "biu" or not np.isin(array, (0, 1)).all():
-        raise DataError(f"{path}: {name!r} is of type {array.dtype}; it must hold True or False for each")
+        raise DataError(f"{name!r} is of type {array.dtype}; it must hold True or False for each")
     return array.astype(bool)
 
 
 def _weights(
-    arrays: dict[str, Any], tokens: Int[Tensor, "row position_plus_1"], d_vocab: int, path: Path
+    arrays: Mapping[str, np.ndarray], tokens: Int[np.ndarray, "row position_plus_1"]
 ) -> tuple[Float[np.ndarray, "row position"], str]:
     """Each position's weight in the loss, and in words where it comes from."""
-    inputs = tokens[:, :-1].numpy()
-    weights, chosen = np.ones(inputs.shape), []
+    inputs = tokens[:, :-1]
+    weights, chosen = check_weights(arrays.get("weights"), inputs.shape), []
     if "whitelist" in arrays:
-        whitelist = arrays["whitelist"]
-        _require_shape("whitelist", whitelist, (d_vocab,), path)
-        whitelist = _booleans("whitelist", whitelist, path)
+        whitelist = _booleans("whitelist", arrays["whitelist"])
         if not whitelist.any():
-            raise DataError(f"{path}: the whitelist is empty; mark at least one token whose positions are evaluated")
+            raise DataError("the whitelist is empty; mark at least one token whose positions are evaluated")
         weights = weights * whitelist[inputs]
-        chosen.append(f"whitelisted input tokens ({int(whitelist.sum())} of {d_vocab})")
+        chosen.append(f"whitelisted input tokens ({int(whitelist.sum())} of {len(whitelist)})")
     if "weights" in arrays:
-        given = arrays["weights"]
-        _require_shape("weights", given, inputs.shape, path)
-        if given.dtype.kind not in "fiub" or not np.isfinite(given).all() or (given < 0).any():
-            raise DataError(f"{path}: 'weights' must be finite numbers, none below 0")
-        weights = weights * given
         chosen.append("the file's weights")
     if not chosen:
         weights[:, 0] = 0
         chosen.append("all positions but the first")
     if not weights.any():
-        raise DataError(f"{path}: no position has a weight above 0, so there is nothing to evaluate")
+        raise DataError("no position has a weight above 0, so there is nothing to evaluate")
     return weights, " and ".join(chosen)
-
-
-def _require_shape(name: str, array: np.ndarray, shape: tuple[int, ...], path: Path) -> None:
-    if array.shape != shape:
-        raise DataError(
-            f"{path}: {name!r} has the shape {list(array.shape)}; for these tokens it must be {list(shape)}"
-        )

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 import typer
 from rich.console import Console
-from safetensors.torch import save_file
+from safetensors.torch import save
 
 from hypotheses.induction.card import Card, write_card
 from hypotheses.induction.corpus import (
@@ -33,6 +33,7 @@ from hypotheses.induction.whitelist import whitelist
 from scrubbing.cli import run_command
 from scrubbing.experiments.progress import showing_progress
 from scrubbing.lens import load_transformer
+from scrubbing.store.files import write_whole, writing
 
 HELD_OUT_ROWS = 2048
 CURVE_ROWS = 32
@@ -57,7 +58,7 @@ def retrain(
     training_files, held_out_files = split_files(source_files(root), root)
     say(f"{len(training_files)} source files of Python {platform.python_version()}, {len(held_out_files)} held out")
     tokenizer = train_tokenizer(training_files, recipe.d_vocab)
-    tokenizer.save(str(out / "tokenizer.json"))
+    write_whole(tokenizer.to_str(pretty=True), out / "tokenizer.json")
     begin, end = special_tokens(tokenizer)
     stream = token_stream(training_files, tokenizer)
     rows = held_out_rows(token_stream(held_out_files, tokenizer), HELD_OUT_ROWS, recipe.n_ctx, begin)
@@ -65,12 +66,13 @@ def retrain(
 
     run = _trained(recipe, stream, rows, begin, out / "checkpoint.pt")
 
-    save_file(weights(run, recipe), out / "model.safetensors")
-    (out / "config.json").write_text(json.dumps(configuration(recipe), indent=2) + "\n")
+    write_whole(save(weights(run, recipe)), out / "model.safetensors")
+    write_whole(json.dumps(configuration(recipe), indent=2), out / "config.json")
     every = rows_at(stream, np.arange(0, len(stream) - recipe.n_ctx, recipe.n_ctx), recipe.n_ctx, begin)
     # Chosen on the text that the model learnt from, so that no token is chosen by the rows that it is then scored on.
     chosen = whitelist(every, recipe.d_vocab, exclude=[begin, end])
-    np.savez_compressed(out / "data.npz", tokens=rows, whitelist=chosen)
+    with writing(out / "data.npz") as file:
+        np.savez_compressed(file, tokens=rows, whitelist=chosen)
     describe(out, run, recipe, begin)
     (out / "checkpoint.pt").unlink(missing_ok=True)
 

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, StrictInt, ValidationError, m
 from torch import Tensor
 
 from scrubbing.errors import ModelError
+from scrubbing.store.files import write_whole
 
 Head = tuple[StrictInt, StrictInt]  # layer, head
 
@@ -205,10 +206,8 @@ def _place(location: tuple[int | str, ...]) -> str:
 
 
 def save_roles(roles: Roles, path: Path) -> None:
-    """OutputProjection `roles.json`; a reader finds the old file or the new one, never a part."""
-    unfinished = path.with_suffix(".unfinished")
-    unfinished.write_text(json.dumps(roles.model_dump(mode="json", by_alias=True)) + "\n")
-    unfinished.replace(path)
+    """Write `roles.json`; a reader finds the old file or the new one, never a part."""
+    write_whole(json.dumps(roles.model_dump(mode="json", by_alias=True)), path)
 
 
 def find_roles(layer0: HeadScores, layer1: HeadScores) -> Roles:

@@ -14,6 +14,7 @@ from jaxtyping import Float, Int, UInt16
 from torch import Tensor
 
 from hypotheses.induction.corpus import rows_at
+from scrubbing.store.files import writing
 
 Parameters = dict[str, Tensor]
 
@@ -197,7 +198,7 @@ def advance(run: Run, stream: UInt16[np.ndarray, "tokens"], recipe: Recipe, begi
 
 
 def save_checkpoint(run: Run, path: Path) -> None:
-    """OutputProjection the run so that a kill at any moment leaves the old file or the new one."""
+    """Write the run so that a kill at any moment leaves the old file or the new one."""
     state = {
         "parameters": {name: value.detach() for name, value in run.parameters.items()},
         "optimizers": [optimizer.state_dict() for optimizer in run.optimizers],
@@ -205,9 +206,8 @@ def save_checkpoint(run: Run, path: Path) -> None:
         "seconds": run.seconds,
         "curve": run.curve,
     }
-    unfinished = path.with_suffix(".unfinished")
-    torch.save(state, unfinished)
-    unfinished.replace(path)
+    with writing(path) as file:
+        torch.save(state, file)
 
 
 def load_checkpoint(path: Path, recipe: Recipe) -> Run:

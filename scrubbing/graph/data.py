@@ -1,8 +1,11 @@
 """The dataset: named columns of one length, whatever they came as."""
 
+import operator
+import reprlib
 import warnings
 from collections import Counter
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -25,12 +28,17 @@ Data = Mapping[str, Any] | Table
 # Text stays an array: it serves features, and functions that know what to do with it.
 Columns = Mapping[str, Tensor | np.ndarray]
 
+MOST = 2**31  # of anything that is counted out one by one
+
 
 def as_columns(data: Data) -> dict[str, Tensor | np.ndarray]:
     """Columns as tensors (text as arrays): from tensors, arrays, lists, or a table with named columns.
 
-    Raises `DataError` for no columns, two of one name, different lengths, or values of no fixed type.
+    Raises `DataError` for no columns, two of one name, different lengths, or values that are missing or of no type that
+    tensors have.
     """
+    if not isinstance(data, Mapping | Table):
+        raise DataError(f"the data are a {type(data).__name__}; give a dict of tensors of one length, or a table")
     names = _names(data)
     twice = [name for name, count in Counter(map(str, names)).items() if count > 1]
     if twice:
@@ -54,24 +62,83 @@ def _names(data: Data) -> list[Any]:
 
 
 def _as_column(name: str, given: Any) -> Tensor | np.ndarray:
-    column = given if isinstance(given, Tensor) else _from_array(name, np.asarray(given))
+    if not isinstance(given, Tensor):
+        return _from_array(as_array(name, given))
+    if given.layout != torch.strided or given.is_meta or given.is_quantized or given.is_nested:
+        raise DataError(f"the column {name!r} is no plain tensor; give one that is, such as x.to_dense()")
+    _check_entries(name, given)
+    return given
+
+
+def as_array(name: str, given: Any) -> np.ndarray:
+    """A column as an array of numbers or text, one entry per row.
+
+    Raises `DataError` for values that are missing, ragged, or of a type that no tensor has.
+    """
+    if isinstance(given, Tensor):
+        given = given.detach().cpu()
+        given = given.float() if given.dtype == torch.bfloat16 else given
+    _check_present(name, given)
+    try:
+        array = np.asarray(given)
+    except Exception as error:  # of what a container raises that is no array
+        raise DataError(f"the column {name!r} {_ragged(given) or f'is no array ({error})'}") from None
+    _check_entries(name, array)
+    if array.dtype.kind == "O":
+        _check_text(name, array)
+        array = array.astype(str)  # how pandas hands over text and categories
+    if array.dtype.kind not in "biufcUS" or array.dtype.char in "gG":
+        raise DataError(f"the column {name!r} holds values of type {array.dtype}, {_ENCODE}")
+    if array.dtype == np.uint64 and (array > np.iinfo(np.int64).max).any():
+        raise DataError(f"the column {name!r} holds whole numbers above 2^63, which no tensor can hold")
+    return array
+
+
+_ENCODE = (
+    "and only numbers and text can be columns; encode it, for example with numpy.unique(column, return_inverse=True)[1]"
+)
+
+
+def _check_entries(name: str, column: Tensor | np.ndarray) -> None:
     if column.ndim == 0:
         raise DataError(f"the column {name!r} is a single value; it must have one entry per row")
-    return column
 
 
-def _from_array(name: str, array: np.ndarray) -> Tensor | np.ndarray:
-    if array.dtype.kind == "O" and all(isinstance(value, str) for value in array.flat):
-        array = array.astype(str)  # how pandas hands over text and categories
+def _check_present(name: str, given: Any) -> None:
+    """Raise where a mask, or what tables have for one, says that values are missing: an array would forget it."""
+    if np.ma.is_masked(given):
+        row = int(np.argwhere(np.ma.getmaskarray(given))[0][0])
+        raise DataError(f"the column {name!r} is masked in row {row}; fill it or leave such rows out")
+    missing = getattr(given, "null_count", 0)  # of Arrow and of what keeps its columns so
+    missing = missing() if callable(missing) else missing
+    if missing:
+        raise DataError(f"the column {name!r} has no value in {missing} rows; fill it or leave such rows out")
+
+
+def _check_text(name: str, array: np.ndarray) -> None:
+    for place, value in enumerate(array.flat):
+        if not isinstance(value, str):
+            row = place // max(array.size // len(array), 1)
+            raise DataError(f"the column {name!r} holds {reprlib.repr(value)} in row {row}, {_ENCODE}")
+
+
+def _ragged(given: Any) -> str | None:
+    """In words, which row of a list of lists is of another length than the first."""
+    if not isinstance(given, list | tuple):
+        return None
+    lengths = [len(row) if hasattr(row, "__len__") else None for row in given]
+    other = next((place for place, length in enumerate(lengths) if length != lengths[0]), None)
+    if other is None:
+        return None
+    return f"is ragged: row 0 has {lengths[0]} entries, row {other} has {lengths[other]}; pad all to one length"
+
+
+def _from_array(array: np.ndarray) -> Tensor | np.ndarray:
     if array.dtype.kind in "US":
         return array
-    if array.dtype.kind not in "biufc":
-        raise DataError(
-            f"the column {name!r} holds values of type {array.dtype}, and only numbers and text can be columns; "
-            f"encode it, for example with numpy.unique(column, return_inverse=True)[1]"
-        )
     if array.dtype in (np.uint16, np.uint32, np.uint64):
         array = array.astype(np.int64)  # types that torch cannot index with
+    array = array.astype(array.dtype.newbyteorder("="), copy=False)
     with warnings.catch_warnings():  # pandas and mapped files are read-only; so is the use made of them
         warnings.filterwarnings("ignore", "The given NumPy array is not writable")
         return torch.from_numpy(np.ascontiguousarray(array))
@@ -80,14 +147,17 @@ def _from_array(name: str, array: np.ndarray) -> Tensor | np.ndarray:
 def whole_number(name: str, given: Any) -> int:
     """A number given as any type of integer. Raises `DataError` for what is none, as True is."""
     number = np.asarray(given)
-    if number.ndim or number.dtype.kind not in "iu":
-        raise DataError(f"{name}={given!r}, but it must be a whole number")
-    return int(number)
+    if not number.ndim and number.dtype.kind in "iuO":  # large integers are objects to numpy
+        with suppress(TypeError):
+            return operator.index(given)
+    raise DataError(f"{name}={reprlib.repr(given)}, but it must be a whole number")
 
 
 def at_least_one(name: str, given: Any) -> int:
     """How many there are to be of what `name` says in the plural. Raises `DataError` for none."""
     number = whole_number(name, given)
+    if number >= MOST:
+        raise DataError(f"{name}={reprlib.repr(number)} is more than can be computed; give fewer than {MOST}")
     if number < 1:
         raise DataError(f"{name}={number}, but at least one {name.removesuffix('s')} is needed")
     return number
@@ -108,8 +178,12 @@ def appended(columns: Columns, datums: Columns, changed: Any, name: str) -> dict
                 f"the donors made for {name!r} have the column {column!r} of shape {list(new.shape)}; "
                 f"it must be {list(datums[column].shape)}, a row for each datum given"
             )
-        if isinstance(old, Tensor):
-            longer[column] = torch.cat([old, torch.as_tensor(new).to(old)])
+        if isinstance(old, Tensor) and isinstance(new, Tensor) and torch.can_cast(new.dtype, old.dtype):
+            longer[column] = torch.cat([old, new.to(old)])
+        elif isinstance(old, np.ndarray) and isinstance(new, np.ndarray):
+            longer[column] = np.concatenate([old, new])
         else:
-            longer[column] = np.concatenate([old, np.asarray(new)])
+            raise DataError(
+                f"the donors made for {name!r} have the column {column!r} of type {new.dtype}; it must be {old.dtype}"
+            )
     return longer

@@ -1,8 +1,14 @@
 """A transformer's configuration, in transformer_lens' names."""
 
-from typing import Any, Literal
+import reprlib
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from scrubbing.errors import nearest
+
+Size = Annotated[int, Field(ge=1, lt=2**31)]
+MISSPELT = 0.9  # how alike an unknown name is to a known one that was meant
 
 # What transformer_lens can be told and these graphs do not compute: the only values that are accepted.
 _NEUTRAL: dict[str, tuple[Any, ...]] = {
@@ -26,24 +32,24 @@ _NEUTRAL: dict[str, tuple[Any, ...]] = {
 class TransformerConfig(BaseModel):
     """The fields that decide what an attention-only transformer computes; others are ignored if they are neutral."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore")
+    model_config = ConfigDict(frozen=True, extra="ignore", strict=True, allow_inf_nan=False)
 
-    n_layers: int = Field(ge=1)
-    n_heads: int = Field(ge=1)
-    d_model: int = Field(ge=1)
-    d_head: int = Field(ge=1)
-    d_vocab: int = Field(ge=1)
-    n_ctx: int = Field(ge=1)
+    n_layers: Size
+    n_heads: Size
+    d_model: Size
+    d_head: Size
+    d_vocab: Size
+    n_ctx: Size
     attn_only: bool = True
     d_vocab_out: int | None = None
     positional_embedding_type: Literal["standard", "rotary", "shortformer"] = "standard"
     normalization_type: Literal["LN", "LNPre", "RMS", "RMSPre"] | None = "LN"
-    eps: float = 1e-5
+    eps: float = Field(default=1e-5, ge=0)
     act_fn: str | None = None
     use_attn_scale: bool = True
     attn_scale: float | None = None
     rotary_dim: int | None = None
-    rotary_base: float = 10_000.0
+    rotary_base: float = Field(default=10_000.0, gt=0)
     rotary_adjacent_pairs: bool = False
 
     @model_validator(mode="before")
@@ -53,10 +59,21 @@ class TransformerConfig(BaseModel):
             return given
         for name, accepted in _NEUTRAL.items():
             if name in given and given[name] not in accepted:
-                raise ValueError(f"{name} is {given[name]!r}, and graphs are made only for {accepted[0]!r}")
+                raise ValueError(f"{name} is {reprlib.repr(given[name])}, and graphs are made only for {accepted[0]!r}")
+        for name in given.keys() - cls.model_fields.keys():
+            if isinstance(name, str) and (meant := nearest(name, cls.model_fields, cutoff=MISSPELT)):
+                raise ValueError(f"there is no setting {name!r}{meant}")
         if given.get("n_key_value_heads") not in (None, given.get("n_heads")):
             raise ValueError("n_key_value_heads differs from n_heads, and grouped queries are not supported")
         return given
+
+    @model_validator(mode="after")
+    def _what_minus_one_stands_for(self) -> "TransformerConfig":
+        if self.d_vocab_out is not None and self.d_vocab_out < 1 and self.d_vocab_out != -1:
+            raise ValueError(f"d_vocab_out is {self.d_vocab_out}; it must be above 0, or -1 for d_vocab")
+        if self.attn_scale is not None and self.attn_scale <= 0 and self.attn_scale != -1:
+            raise ValueError(f"attn_scale is {self.attn_scale}; it must be above 0, or -1 for the root of d_head")
+        return self
 
     @model_validator(mode="after")
     def _rotary_fits(self) -> "TransformerConfig":

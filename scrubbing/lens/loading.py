@@ -1,8 +1,10 @@
 """Weights and configuration from a folder or from transformer_lens, checked before anything is computed."""
 
-import json
+import os
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +15,14 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from scrubbing.errors import ModelError, nearest
+from scrubbing.graph.reading import in_short, open_file, read_json
 from scrubbing.lens.config import TransformerConfig
 
 Shape = tuple[int, ...]
+
+# The types that weights are computed with. In float8 nothing is computed, and what its numbers mean depends on scales.
+FLOATING = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
+_LAYER = re.compile(r"blocks\.(\d{1,9})\.")
 
 # What the native models of transformer_lens 4 compute, whatever their configuration says.
 _NATIVE = {"rotary_adjacent_pairs": True, "use_attn_scale": True}
@@ -38,16 +45,30 @@ class Transformer:
             raise ModelError(problems[0] + more)
 
     def to(self, dtype: torch.dtype | None = None, device: str | None = None) -> "Transformer":
-        """The same with all weights of one type, on one device."""
-        return Transformer(self.config, {k: v.to(dtype=dtype, device=device) for k, v in self.weights.items()})
+        """The same with all weights of one type, on one device.
+
+        Raises `ModelError` for weights that the type cannot hold.
+        """
+        try:
+            moved = {name: value.to(dtype=dtype, device=device) for name, value in self.weights.items()}
+        except (RuntimeError, AssertionError, TypeError) as error:  # how torch says that there is no such device
+            raise ModelError(f"the weights cannot be moved to {device or dtype}: {in_short(error)}") from None
+        for name, value in moved.items():
+            _check_kept(name, self.weights[name], value)
+        return Transformer(self.config, moved)
 
 
 def load_transformer(source: str | Path | Any) -> Transformer:
-    """A transformer from a folder (config.json, model.safetensors) or a transformer_lens model."""
+    """A transformer from a folder (config.json, model.safetensors) or a transformer_lens model.
+
+    Weights of several floating types are promoted to the widest of them; `to` makes them another.
+
+    Raises `ModelError` for files that are missing, damaged, or not of one model that graphs are made for.
+    """
     if not isinstance(source, str | Path):
         return from_transformer_lens(source)
     folder = Path(source)
-    if not folder.is_dir():
+    if not os.path.isdir(folder):  # noqa: PTH112 - for names that no folder can have, Path.is_dir raises
         raise ModelError(f"there is no model folder {folder}; it must hold config.json and model.safetensors")
     return Transformer(read_config(folder / "config.json"), _read_weights(folder / "model.safetensors"))
 
@@ -63,17 +84,17 @@ def from_transformer_lens(model: Any) -> Transformer:
         plain |= _NATIVE
     parameters = model.tl_parameters() if hasattr(model, "tl_parameters") else model.state_dict()
     weights = {name: value.detach() for name, value in dict(parameters).items() if not _absent_mlp(name, value)}
-    return Transformer(_validated(plain, "the model's cfg"), _without_buffers(weights))
+    return Transformer(_validated(plain, "the model's cfg"), _promoted(_without_buffers(weights)))
 
 
 def read_config(path: Path) -> TransformerConfig:
     """A configuration from a JSON file."""
     try:
-        given = json.loads(path.read_text(encoding="utf8"))
+        given = read_json(path)
     except FileNotFoundError:
         raise ModelError(f"{path} is missing; it holds the model's n_layers, n_heads, d_model, ...") from None
     except (OSError, ValueError) as error:
-        raise ModelError(f"{path} cannot be read as JSON: {error}") from None
+        raise ModelError(f"{path} cannot be read as JSON: {in_short(error)}") from None
     return _validated(given, str(path))
 
 
@@ -90,12 +111,13 @@ def _validated(given: Any, where: str) -> TransformerConfig:
 
 def _read_weights(path: Path) -> dict[str, Tensor]:
     try:
-        return _without_buffers(load_file(path))
+        open_file(path).close()  # a pipe would be waited for
+        return _promoted(_without_buffers(load_file(path)))
     except FileNotFoundError:
         raise ModelError(f"{path} is missing; it holds the model's weights") from None
-    except (OSError, SafetensorError, ValueError) as error:
+    except (OSError, SafetensorError, ValueError, TypeError, KeyError, RuntimeError, MemoryError) as error:
         raise ModelError(
-            f"{path} is damaged or no safetensors file ({error}); copy it again from where it came from"
+            f"{path} is damaged or no safetensors file ({in_short(error)}); copy it again from where it came from"
         ) from None
 
 
@@ -108,6 +130,31 @@ def _without_buffers(weights: dict[str, Tensor]) -> dict[str, Tensor]:
     """Old transformer_lens files carry masks and rotary tables, which are not parameters."""
     buffers = ("mask", "IGNORE", "rotary_sin", "rotary_cos")
     return {name: value for name, value in weights.items() if name.rsplit(".", 1)[-1] not in buffers}
+
+
+def _promoted(weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Weights of one type: the narrowest that holds each of theirs. What is no weight stays, to be refused."""
+    types = {value.dtype for value in weights.values() if value.dtype in FLOATING}
+    if len(types) < 2:
+        return weights
+    widest = reduce(torch.promote_types, types)
+    return {name: value.to(widest) if value.dtype in FLOATING else value for name, value in weights.items()}
+
+
+def _check_kept(name: str, before: Tensor, after: Tensor) -> None:
+    if before.dtype == after.dtype or after.dtype not in FLOATING:
+        return
+    if before.isfinite().all() and not after.isfinite().all():
+        lost = f"as large as {before.abs().max().item():.3g}, which {_type(after)} cannot hold"
+    elif before.any() and not after.any():
+        lost = f"none larger than {before.abs().max().item():.3g}, which are all 0 as {_type(after)}"
+    else:
+        return
+    raise ModelError(f"{name!r} holds weights {lost}; compute in {_type(before)} (--dtype {_type(before)})")
+
+
+def _type(value: Tensor) -> str:
+    return str(value.dtype).removeprefix("torch.")
 
 
 def _shapes(c: TransformerConfig) -> tuple[dict[str, Shape], dict[str, Shape]]:
@@ -131,20 +178,28 @@ def _shapes(c: TransformerConfig) -> tuple[dict[str, Shape], dict[str, Shape]]:
 
 
 def _problems(config: TransformerConfig, weights: Mapping[str, Tensor]) -> Iterator[str]:
+    layers = 1 + max((int(found[1]) for name in weights if (found := _LAYER.match(name))), default=-1)
+    if config.n_layers > len(weights):  # before they are counted through
+        yield f"config.json says n_layers is {config.n_layers}, and the weights are of {layers} layers"
+        return
     required, optional = _shapes(config)
-    known = required | optional
+    known, unknown = required | optional, 0
     for name in required:
         if name not in weights:
             yield f"the weights lack {name!r}, which config.json's settings call for"
     for name, value in weights.items():
         if name not in known:
-            yield f"the weights hold {name!r}, which config.json's settings do not call for{nearest(name, known)}"
+            unknown += 1  # looking for the nearest name takes time, and the first is shown
+            meant = nearest(name, known) if unknown == 1 else ""
+            yield f"the weights hold {name!r}, which config.json's settings do not call for{meant}"
         elif tuple(value.shape) != known[name]:
             yield (
                 f"{name!r} has the shape {list(value.shape)}, but by config.json it must be {list(known[name])}: "
                 f"the weights and the configuration are not of one model"
             )
+        elif value.dtype not in FLOATING:
+            yield f"{name!r} is of type {_type(value)}, in which nothing is computed; save it as float32"
         elif not value.isfinite().all():
             yield f"{name!r} holds values that are not finite: the file is damaged or the training diverged"
-    if len({value.dtype for value in weights.values()}) > 1:
+    if len({value.dtype for value in weights.values() if value.dtype in FLOATING}) > 1:
         yield "the weights are of several types; save them all in one, for example float32"

@@ -9,6 +9,7 @@ import pandas as pd
 
 from scrubbing.errors import DataError
 from scrubbing.store.entries import Entry
+from scrubbing.store.files import writing
 from scrubbing.store.reading import read_score
 
 
@@ -48,16 +49,11 @@ def write_frame(table: pd.DataFrame, path: Path) -> None:
     ending = path.suffix.lower()
     if ending not in (".csv", ".parquet"):
         raise DataError(f"{path} ends in {ending or 'nothing'!r}; an export is a .csv or a .parquet file")
-    unfinished = path.with_name(path.name + ".unfinished")
     try:
-        if ending == ".csv":
-            table.to_csv(unfinished, index=False)
-        else:
-            table.to_parquet(unfinished, index=False)
-        unfinished.replace(path)
+        with writing(path) as file:
+            if ending == ".csv":
+                table.to_csv(file, index=False, encoding="utf8", errors="backslashreplace")
+            else:
+                table.to_parquet(file, index=False)
     except ImportError:
         raise DataError(f"writing {path} takes the package pyarrow: pip install pyarrow, or export a .csv") from None
-    except OSError as error:
-        raise DataError(f"{path} cannot be written: {error.strerror or error}") from None
-    finally:
-        unfinished.unlink(missing_ok=True)

@@ -1,6 +1,8 @@
 """A transformer's graph computes what the transformer computes, and bad weights or settings are named."""
 
 import json
+import os
+from functools import partial
 from types import SimpleNamespace
 
 import pytest
@@ -224,6 +226,11 @@ def rewritten(name, change):
     return rewrite
 
 
+def replaced(name, make, folder):
+    (folder / name).unlink()
+    make(folder / name)
+
+
 NOT_FINITE = torch.zeros(7, 6, dtype=torch.float64).index_fill(0, torch.tensor(3), torch.nan)
 BAD_FOLDERS = {
     "no config": (
@@ -271,9 +278,78 @@ BAD_FOLDERS = {
         changed_weights(embed__W_E=NOT_FINITE),
         "'embed.W_E' holds values that are not finite: the file is damaged or the training diverged",
     ),
-    "mixed types": (
-        changed_weights(embed__W_E=torch.zeros(7, 6)),
-        "the weights are of several types; save them all in one, for example float32",
+    **{
+        f"weights of {kind}": (
+            changed_weights(embed__W_E=torch.ones(7, 6).to(kind)),
+            f"'embed.W_E' is of type {str(kind)[6:]}, in which nothing is computed; save it as float32",
+        )
+        for kind in (torch.int64, torch.uint8, torch.bool, torch.complex64, torch.float8_e4m3fn, torch.float8_e5m2)
+    },
+    "many layers": (
+        changed_config(n_layers=10**9),
+        "config.json says n_layers is 1000000000, and the weights are of 2 layers",
+    ),
+    **{
+        f"{name} {value}": (changed_config(**{name: value}), f"config.json: {name}: ")
+        for name, value in (
+            ("n_layers", 10**12),
+            ("n_heads", 2**63),
+            ("d_model", True),
+            ("d_head", 4.0),
+            ("n_ctx", "5"),
+            ("d_vocab", -1),
+            ("d_vocab", 10**400),
+            ("eps", float("inf")),
+            ("eps", float("nan")),
+            ("eps", -1e-5),
+            ("eps", True),
+            ("attn_scale", float("nan")),
+            ("attn_scale", float("inf")),
+            ("rotary_base", 0.0),
+            ("rotary_base", float("-inf")),
+            ("use_attn_scale", 1),
+            ("normalization_type", ["LN"]),
+        )
+    },
+    **{
+        f"attn_scale {value}": (
+            changed_config(attn_scale=value),
+            f"config.json: attn_scale is {value}; it must be above 0, or -1 for the root of d_head",
+        )
+        for value in (0.0, -2.0)
+    },
+    "nothing to predict": (
+        changed_config(d_vocab_out=0),
+        "config.json: d_vocab_out is 0; it must be above 0, or -1 for d_vocab",
+    ),
+    "a misspelt setting": (
+        changed_config(normalisation_type="LN"),
+        "config.json: there is no setting 'normalisation_type'; did you mean 'normalization_type'?",
+    ),
+    "a setting that stands twice": (
+        rewritten("config.json", lambda b: b.replace(b"{", b'{"n_ctx": 3, ', 1)),
+        "config.json cannot be read as JSON: 'n_ctx' stands twice",
+    ),
+    "deep JSON": (rewritten("config.json", lambda b: b"[" * 10**5), "cannot be read as JSON: it is nested too deeply"),
+    "a long number": (
+        rewritten("config.json", lambda b: b.replace(b'"n_ctx":', b'"n_ctx": 1' + b"0" * 5000)),
+        "config.json cannot be read as JSON: ",
+    ),
+    **{
+        f"{name} {kind}": (partial(replaced, name, make), f"{name} {message}")
+        for name, message in (
+            ("config.json", "cannot be read as JSON: it is "),
+            ("model.safetensors", "is damaged or no safetensors file (it is "),
+        )
+        for kind, make in (
+            ("is a pipe", os.mkfifo),
+            ("is a folder", os.mkdir),
+            ("never ends", lambda path: path.symlink_to("/dev/zero")),
+        )
+    },
+    "an endless config": (
+        partial(replaced, "config.json", lambda path: path.touch() or os.truncate(path, 2**40)),
+        "config.json cannot be read as JSON: it is larger than 64 MiB",
     ),
     "missing setting": (changed_config(d_model="left out"), "config.json: d_model: Field required"),
     "no layers": (changed_config(n_layers=0), "config.json: n_layers: Input should be greater than or equal to 1"),
@@ -344,3 +420,48 @@ def test_what_is_no_model_is_named(tmp_path):
     cfg = SimpleNamespace(**SMALL, attn_only=False)
     with pytest.raises(ModelError, match="the model's cfg: attn_only is False, and graphs are made only for True"):
         load_transformer(SimpleNamespace(cfg=cfg, state_dict=dict))
+
+
+# -- types of weights
+
+
+@pytest.mark.parametrize(
+    ("kinds", "widest"),
+    [
+        ((torch.bfloat16, torch.float32), torch.float32),
+        ((torch.float16, torch.float64), torch.float64),
+        ((torch.bfloat16, torch.float16), torch.float32),  # neither holds the other's numbers
+        ((torch.bfloat16,), torch.bfloat16),
+    ],
+)
+def test_weights_of_several_floating_types_are_promoted_to_the_widest(kinds, widest, folder):
+    weights = load_file(folder / "model.safetensors")
+    mixed = {name: value.to(kinds[place % len(kinds)]) for place, (name, value) in enumerate(sorted(weights.items()))}
+    save_file(mixed, folder / "model.safetensors")
+    model = load_transformer(folder)
+    assert {value.dtype for value in model.weights.values()} == {widest}
+    assert all(torch.equal(model.weights[name], value.to(widest)) for name, value in mixed.items())
+    assert same(model.to(torch.float32), Transformer(model.config, {k: v.float() for k, v in mixed.items()}))
+
+
+@pytest.mark.parametrize(
+    ("scale", "kind", "message"),
+    [
+        (1e300, torch.float32, "which float32 cannot hold; compute in float64 (--dtype float64)"),
+        (1e30, torch.float16, "which float16 cannot hold; compute in float64 (--dtype float64)"),
+        (1e-300, torch.float32, "which are all 0 as float32; compute in float64 (--dtype float64)"),
+    ],
+)
+def test_weights_that_a_type_cannot_hold_are_named(scale, kind, message):
+    model = random_transformer()
+    weights = dict(model.weights) | {"unembed.W_U": model.weights["unembed.W_U"] * scale}
+    with pytest.raises(ModelError) as error:
+        Transformer(model.config, weights).to(kind)
+    assert str(error.value).startswith("'unembed.W_U' holds weights ")
+    assert message in str(error.value)
+
+
+@pytest.mark.parametrize("device", ["cude", "cuda:99", "xpu", ""])
+def test_a_device_that_is_not_there_is_said(device):
+    with pytest.raises(ModelError, match="the weights cannot be moved to "):
+        random_transformer().to(device=device)

@@ -228,7 +228,7 @@ def test_a_damaged_or_other_file_is_said_in_one_line(path, damage, message):
 def test_files_and_settings_that_cannot_be_are_refused(tmp_path):
     with pytest.raises(DataError, match=r"none.json cannot be read: No such file"):
         load_record(tmp_path / "none.json")
-    with pytest.raises(DataError, match=r"cannot be written: No such file"):
+    with pytest.raises(DataError, match=r"cannot be written: there is no folder"):
         save_record(tmp_path / "no folder" / "or.json", OR, DATA)
     with pytest.raises(DataError, match=r"settings\['others'\] is a Tensor, which JSON does not have"):
         save_record(tmp_path / "or.json", OR, DATA, settings={"others": DATA["z1"]})

@@ -204,14 +204,14 @@ def test_nothing_is_written_when_tests_are_only_listed(run, pytester):
 
 def test_a_report_that_cannot_be_written_fails_the_run_and_leaves_the_old_one(run, pytester, monkeypatch):
     (pytester.path / "out.json").write_text("old")
-    write = Path.write_text
+    replace = Path.replace
 
-    def full(path, text, *arguments, **options):
-        if path.name == "out.json.unfinished":
+    def full(path, target):
+        if target.name == "out.json":
             raise OSError(28, "No space left on device")
-        return write(path, text, *arguments, **options)
+        return replace(path, target)
 
-    monkeypatch.setattr(Path, "write_text", full)
+    monkeypatch.setattr(Path, "replace", full)
     result = run(GOOD, "--scrub-report", "out.json", "-q")
     assert result.ret == pytest.ExitCode.TESTS_FAILED
     result.stdout.fnmatch_lines(["--scrub-report: */out.json cannot be written: No space left on device"])

@@ -12,6 +12,7 @@ from scrubbing.errors import DataError
 from scrubbing.graph.data import Data
 from scrubbing.graph.hypothesis import Hypothesis
 from scrubbing.score import Score
+from scrubbing.store.files import write_whole
 from scrubbing.store.record.changes import data_changes, hypothesis_changes
 from scrubbing.store.record.parts import DataRecord, HypothesisRecord, Part
 
@@ -56,25 +57,18 @@ def save_record(
 
     Raises `DataError` for settings that are not JSON, and where the file cannot be written.
     """
-    path = Path(path)
     record = Record(
         hypothesis=HypothesisRecord.of(hypothesis),
         data=DataRecord.of(data),
         settings=_json_settings(settings or {}),
         score=score,
     )
-    unfinished = path.with_name(path.name + ".unfinished")
-    try:
-        unfinished.write_text(_text(record), encoding="utf8")
-        unfinished.replace(path)
-    except OSError as error:
-        unfinished.unlink(missing_ok=True)
-        raise DataError(f"{path} cannot be written: {error.strerror}") from None
+    write_whole(_text(record), Path(path))
     return record
 
 
 def _text(record: Record) -> str:
-    return json.dumps(_finite(record.model_dump(by_alias=True)), indent=2, allow_nan=False) + "\n"
+    return json.dumps(_finite(record.model_dump(by_alias=True)), indent=2, allow_nan=False)
 
 
 def _finite(value: Any) -> Any:
