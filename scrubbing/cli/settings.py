@@ -54,7 +54,7 @@ def read_options(make: Callable[..., Suite], given: Sequence[str]) -> dict[str, 
         first = error.errors(include_url=False)[0]
         name = str(first["loc"][0])
         values = _values(model.model_json_schema()["properties"][name])
-        raise HypothesisError(f"--set {name}={named[name]}: {first['msg']}; {name} is {values}") from None
+        raise HypothesisError(f"--set {name}={named[name]} cannot be: {name} is {values}") from None
 
 
 def options_table(make: Callable[..., Suite]) -> RenderableType:
