@@ -1,6 +1,6 @@
 """How much of what a network does does an explanation account for? Causal scrubbing, as a library."""
 
-from typing import TYPE_CHECKING, Any
+TYPE_CHECKING = False  # as type checkers see it; the module typing would be the largest part of an import
 
 if TYPE_CHECKING:
     from scrubbing.experiments.public import *  # noqa: F403
@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     __version__: str
 else:  # where a type checker saw it, any name would seem to exist
 
-    def __getattr__(name: str) -> Any:
+    def __getattr__(name):
         """The public names, which `scrubbing.experiments.public` lists, and `__version__`.
 
         They are imported when one is first used (PEP 562): pytest imports this package for the sake of its plugin, in
@@ -26,5 +26,5 @@ else:  # where a type checker saw it, any name would seem to exist
                 return getattr(public, name)
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
-    def __dir__() -> list[str]:
+    def __dir__():
         return [*__getattr__("__all__"), "__version__", *globals()]

@@ -49,8 +49,8 @@ def heads(
     roles = find_roles(*layers)
     first = layers[0]
     notes = [
-        f"means over {first.positions:,} positions of {min(MEASURED_ROWS, len(rows.tokens))} rows; of induction and same "
-        f"token over the {first.repeats:,} whose token stood before",
+        f"means over {first.positions:,} positions of {min(MEASURED_ROWS, len(rows.tokens))} rows; of induction and "
+        f"same token over the {first.repeats:,} whose token stood before",
         f"roles: previous above {PREVIOUS_ABOVE:.2f}, induction above {INDUCTION_ABOVE:.2f} (of each at least the best "
         f"head), self where same token is above {SELF_ABOVE:.2f} in another head of layer 0",
     ]

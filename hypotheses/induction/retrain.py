@@ -31,7 +31,7 @@ from hypotheses.induction.roles import find_roles, save_roles
 from hypotheses.induction.suite import suite
 from hypotheses.induction.training import Recipe, Run, load_checkpoint, start, train, weights
 from hypotheses.induction.whitelist import whitelist
-from scrubbing.cli import run_command
+from scrubbing.cli.running import run_command
 from scrubbing.experiments.progress import showing_progress
 from scrubbing.lens import load_transformer
 from scrubbing.store.files import write_whole, writing

@@ -15,6 +15,12 @@ SAID = {getattr(signal, name): said for name, said in NAMES.items() if hasattr(s
 REPEATED = hasattr(signal, "setitimer")  # not on Windows
 
 
+class Interrupt(KeyboardInterrupt):
+    """What a signal raises. After a plain `KeyboardInterrupt` in code that came as text, as that of dataclasses does,
+    Python ends by the signal whatever became of it.
+    """
+
+
 @dataclass
 class Interruption:
     """The signal that asked a run to end, if one did."""
@@ -35,7 +41,7 @@ class Interruption:
 
 @contextmanager
 def interruptible() -> Iterator[Interruption]:
-    """Have signals raise `KeyboardInterrupt`, and note the first. A signal that is ignored (nohup) stays so.
+    """Have signals raise an `Interrupt`, and note the first. A signal that is ignored (nohup) stays so.
 
     Imports and callbacks may turn the exception into another or lose it. Whoever asks finds the signal noted, and it
     is raised anew until it is on its way out.
@@ -52,7 +58,7 @@ def interruptible() -> Iterator[Interruption]:
         if REPEATED:
             signal.setitimer(signal.ITIMER_REAL, AGAIN)
         if not _on_its_way():
-            raise KeyboardInterrupt
+            raise Interrupt
 
     def unraisable(what: Any) -> None:
         if seen.number is None:  # an interrupt in a callback comes again; nobody needs to read of it
