@@ -12,10 +12,12 @@ from zipfile import ZipFile, ZipInfo
 import numpy as np
 from numpy.lib import format as npy
 
-from scrubbing.errors import DataError
+from scrubbing.errors import DataError, nearest
 from scrubbing.graph.reading import in_short, open_file
 
 LARGEST = 2**33  # bytes that the arrays of a file may unpack to
+MANY = 1000
+MISSPELT = 0.85  # how alike an unknown name is to a known one that was meant
 READERS = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
 
 
@@ -59,8 +61,13 @@ def read_arrays(
 def _members(archive: ZipFile, names: tuple[str, ...]) -> dict[str, ZipInfo]:
     """The files in the archive that hold the arrays."""
     found: dict[str, ZipInfo] = {}
+    if len(archive.infolist()) > MANY:
+        raise ValueError(f"it holds more than {MANY} arrays")
     for member in archive.infolist():
+        archive.open(member).close()  # where its name stands again
         name = member.filename.removesuffix(".npy")
+        if name not in names and (meant := nearest(name, names, cutoff=MISSPELT)):
+            raise ValueError(f"there is no use for an array {name!r}{meant}")
         if name in names:
             if name in found:
                 raise ValueError(f"it holds two arrays {name!r}")

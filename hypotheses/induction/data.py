@@ -82,7 +82,7 @@ def read_rows(
         other, atypical = arrays.get("other"), arrays.get("atypical")
         return Rows(
             tokens=torch.from_numpy(tokens),
-            weights=normalised(torch.from_numpy(given), 1, dtype),
+            weights=normalised(torch.from_numpy(given), 1.0, dtype),
             other=None if other is None else torch.from_numpy(check_whole_numbers("other", other, len(tokens), "row")),
             atypical=None if atypical is None else torch.from_numpy(_booleans("atypical", atypical)),
             selection=selection,

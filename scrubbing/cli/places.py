@@ -52,7 +52,7 @@ def store_to_write(given: Path | None, *, off: bool, recompute: bool, suite: str
         return None
     store = Store(store_file(given), reuse=not recompute, suite=suite)
     try:
-        with telling(store.file), closing(opened(store.file, create=True)):
+        with telling(store.file), closing(opened(store.file)):
             return store
     except StoreError as error:
         if given or named:

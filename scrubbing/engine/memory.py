@@ -1,7 +1,9 @@
 """How much memory a run may take, and how much a piece of work takes."""
 
+import re
 import weakref
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from typing import Any
 
 import torch
@@ -14,17 +16,19 @@ from scrubbing.errors import DataError
 
 Memory = str | int  # "2GiB", "500 MB", or bytes
 DEFAULT = 2 * 2**30
+MOST = 2**63 - 1
+AMOUNT = re.compile(r"\s*([0-9]{0,19}\.)?[0-9]{1,19}\s*[a-z]{0,5}\s*", re.ASCII | re.IGNORECASE)
 
 
 def memory_in_bytes(memory: Memory | None) -> int:
     """The number of bytes that "2GiB" and the like stand for; 2 GiB where nothing is said."""
     if memory is None:
         return DEFAULT
-    try:
-        size = 0 if isinstance(memory, bool) else int(TypeAdapter(ByteSize).validate_python(memory))
-    except ValidationError:
-        size = 0
-    if size <= 0:
+    size = 0
+    if not isinstance(memory, str) or AMOUNT.fullmatch(memory):  # pydantic reads "2,5GiB" as 2 bytes
+        with suppress(ValidationError):
+            size = 0 if isinstance(memory, bool | float) else int(TypeAdapter(ByteSize).validate_python(memory))
+    if not 0 < size <= MOST:
         raise DataError(f'memory={memory!r} is no amount of memory; write for example memory="2GiB"')
     return size
 

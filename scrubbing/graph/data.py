@@ -81,12 +81,13 @@ def as_array(name: str, given: Any) -> np.ndarray:
     _check_present(name, given)
     try:
         array = np.asarray(given)
+        if array.dtype.kind in "US" and isinstance(given, list | tuple):
+            array = np.asarray(given, dtype=object)  # which does not make text of numbers among it
     except Exception as error:  # of what a container raises that is no array
         raise DataError(f"the column {name!r} {_ragged(given) or f'is no array ({error})'}") from None
     _check_entries(name, array)
     if array.dtype.kind == "O":
-        _check_text(name, array)
-        array = array.astype(str)  # how pandas hands over text and categories
+        array = _as_text(name, array)  # how pandas hands over text and categories
     if array.dtype.kind not in "biufcUS" or array.dtype.char in "gG":
         raise DataError(f"the column {name!r} holds values of type {array.dtype}, {_ENCODE}")
     if array.dtype == np.uint64 and (array > np.iinfo(np.int64).max).any():
@@ -109,17 +110,21 @@ def _check_present(name: str, given: Any) -> None:
     if np.ma.is_masked(given):
         row = int(np.argwhere(np.ma.getmaskarray(given))[0][0])
         raise DataError(f"the column {name!r} is masked in row {row}; fill it or leave such rows out")
-    missing = getattr(given, "null_count", 0)  # of Arrow and of what keeps its columns so
+    missing = getattr(given, "null_count", 0)  # of Arrow
     missing = missing() if callable(missing) else missing
+    if hasattr(given, "isna") and not isinstance(given.dtype, np.dtype):  # of pandas' own types
+        missing = int(given.isna().sum())
     if missing:
         raise DataError(f"the column {name!r} has no value in {missing} rows; fill it or leave such rows out")
 
 
-def _check_text(name: str, array: np.ndarray) -> None:
+def _as_text(name: str, array: np.ndarray) -> np.ndarray:
+    kind = bytes if array.size and isinstance(array.flat[0], bytes) else str
     for place, value in enumerate(array.flat):
-        if not isinstance(value, str):
-            row = place // max(array.size // len(array), 1)
+        if not isinstance(value, kind):
+            row = place * len(array) // array.size
             raise DataError(f"the column {name!r} holds {reprlib.repr(value)} in row {row}, {_ENCODE}")
+    return array.astype(kind)
 
 
 def _ragged(given: Any) -> str | None:

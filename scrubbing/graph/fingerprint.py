@@ -1,6 +1,10 @@
 """Fingerprints by content: of values, and of functions by their source and the values that they use.
 
-They tell whether a function or a dataset is still the one that it was, in another file, process or year.
+Three questions are asked, all in one hash (`content_hash`) and with one way to take in a tensor (`tensor_bytes`):
+
+- *Is it still the one that it was*, in another file, process or year? `digest`, here: source, not compiled code.
+- *May an answer that it gave be given again?* `scrubbing.store.dependencies`: all that a call can reach, as loaded.
+- *Is it the same call in this run?* The components of `scrubbing.lens` compare by value: cheap, and on one device.
 """
 
 import ast
@@ -26,7 +30,18 @@ def digest(value: Any, *, identify: Callable[[Any], Any] | None = None) -> str:
     An object of a type that is none of these (a file, a generator) counts as equal to every other of its type, unless
     `identify` (for example `id`) tells them apart; so it does for modules, whose attributes may be more than weights.
     """
-    return _hash(repr(_content(value, (), identify)).encode())
+    return content_hash(repr(_content(value, (), identify)).encode(errors="surrogatepass"))
+
+
+def content_hash(content: str | bytes | memoryview) -> str:
+    """The hash by which texts and bytes are known, here and in the store."""
+    return blake2b(content.encode() if isinstance(content, str) else content, digest_size=16).hexdigest()
+
+
+def tensor_bytes(value: Tensor) -> memoryview:
+    """The numbers of a tensor of any type and device, as they lie in memory; of a view, as its copy would have them."""
+    data = value.detach().resolve_conj().resolve_neg().cpu().contiguous()
+    return data.reshape(-1).view(torch.uint8).numpy().data
 
 
 def import_path(fn: Any) -> str | None:
@@ -102,11 +117,10 @@ def _content(value: Any, inside: tuple[Any, ...], identify: Callable[[Any], Any]
         return ("itself",)
     inner = functools.partial(_content, inside=(*inside, value), identify=identify)
     if isinstance(value, Tensor):
-        data = value.detach().cpu().contiguous().reshape(-1).view(torch.uint8)
-        return "tensor", str(value.dtype), tuple(value.shape), _hash(data.numpy().data)
+        return "tensor", str(value.dtype), tuple(value.shape), content_hash(tensor_bytes(value))
     if isinstance(value, np.ndarray | np.generic) and value.dtype != object:
         value = np.array(value.tolist()) if value.dtype.kind in "US" else value  # text, without room to spare
-        return "array", str(value.dtype), value.shape, _hash(np.ascontiguousarray(value).tobytes())
+        return "array", str(value.dtype), value.shape, content_hash(np.ascontiguousarray(value).tobytes())
     if isinstance(value, tuple | list):
         return type(value).__name__, *map(inner, value)
     if isinstance(value, set | frozenset):
@@ -148,10 +162,6 @@ def _package(fn: Any) -> str:
 def _bytecode(code: Any) -> tuple[Any, ...]:
     consts = (_bytecode(c) if inspect.iscode(c) else repr(c) for c in code.co_consts)
     return code.co_code.hex(), code.co_names, code.co_varnames, *consts
-
-
-def _hash(data: Any) -> str:
-    return blake2b(data, digest_size=16).hexdigest()
 
 
 # -- lambdas, which inspect cannot tell apart where several stand in one statement

@@ -36,9 +36,9 @@ def read_file(path: Path, largest: int = LARGEST) -> bytes:
     return content
 
 
-def read_json(path: Path) -> Any:
+def read_json(path: Path, largest: int = LARGEST) -> Any:
     """What a JSON file says. Keys that stand twice are refused, since nobody knows which was meant."""
-    content = read_file(path)
+    content = read_file(path, largest)
     try:
         return json.loads(content.decode("utf-8-sig"), object_pairs_hook=_once)
     except RecursionError:

@@ -9,7 +9,7 @@ from pathlib import Path
 from scrubbing.engine.evaluate import Chunk
 from scrubbing.errors import ScrubbingWarning, StoreError
 from scrubbing.store.packing import unpack_losses
-from scrubbing.store.schema import telling
+from scrubbing.store.schema import check_same_file, telling
 from scrubbing.store.writing import chunk_hash, write_chunks
 
 PAUSE = 1.0  # seconds of work that a kill may cost; writing more often would slow runs of quick chunks
@@ -21,6 +21,7 @@ class StoredCheckpoints:
 
     path: Path
     connection: sqlite3.Connection
+    file: tuple[int, int] | None  # which it is, whatever becomes of its name
     key: str
     number: int  # which pass over the references, in a run of several
     roots: int
@@ -57,6 +58,7 @@ class StoredCheckpoints:
         try:
             with telling(self.path):
                 write_chunks(self.connection, self.key, self.number, self._waiting)
+            check_same_file(self.path, self.file)
         except StoreError as error:
             self._give_up(error)
         self._waiting.clear()

@@ -2,12 +2,15 @@
 
 import json
 import sqlite3
+import warnings
+from collections.abc import Mapping
 from datetime import datetime
+from hashlib import blake2b
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from scrubbing.errors import StoreError
+from scrubbing.errors import ScrubbingWarning, StoreError, nearest
 
 
 class Entry(BaseModel):
@@ -46,31 +49,57 @@ FILTERS = {
 
 
 def read_entries(connection: sqlite3.Connection, *, last: int | None = None, **wanted: str | int | None) -> list[Entry]:
-    """Scores from the oldest to the newest, `last` at most.
+    """Scores from the oldest to the newest, `last` at most; those that are damaged are left out, with a warning.
 
     `wanted` filters by suite, name (of a rung, or whole), run, and model and data by how their hashes begin.
     """
+    entries, damaged = [], []
+    for row in _rows(connection, last, wanted):
+        try:
+            entries.append(_entry(*row))
+        except StoreError:
+            damaged.append(str(row[0]))
+    if damaged:
+        said = f"score {damaged[0]} is" if len(damaged) == 1 else f"scores {', '.join(damaged)} are"
+        warnings.warn(f"{said} damaged, and left out here", ScrubbingWarning, stacklevel=3)
+    return entries
+
+
+def _rows(connection: sqlite3.Connection, last: int | None, wanted: Mapping[str, str | int | None]) -> list[Any]:
     conditions, values = ["TRUE"], []
+    if last is not None and (isinstance(last, bool) or not hasattr(last, "__index__")):
+        raise StoreError(f"last={last!r}, but it must be a whole number")
+    if last is not None and last < 1:
+        raise StoreError(f"the last {last} scores were asked for; ask for at least one")
     for name, value in wanted.items():
+        if name not in FILTERS:
+            raise StoreError(f"there is no filter {name!r}; filters are {', '.join(FILTERS)}{nearest(name, FILTERS)}")
         if value is not None:
             condition, times = FILTERS[name]
             conditions.append(condition)
             values += [value] * times if name != "name" else [value, f"{value}/", f"{value}/"]
     rows = connection.execute(
-        "SELECT scores.id, run, time, seconds, suite, name, model, data, hypothesis, score FROM scores"
-        f" JOIN runs ON runs.id = run WHERE {' AND '.join(conditions)} ORDER BY scores.id DESC LIMIT ?",
-        (*values, -1 if last is None else last),
+        "SELECT scores.id, run, time, seconds, suite, name, model, data, hypothesis, score, losses, digest FROM scores"
+        f" LEFT JOIN runs ON runs.id = run WHERE {' AND '.join(conditions)} ORDER BY scores.id DESC LIMIT ?",
+        (*values, -1 if last is None or last >= 2**63 else last),
     )
-    return [_entry(*row) for row in rows][::-1]
+    return rows.fetchall()[::-1]
 
 
 def _entry(*row: Any) -> Entry:
     names = ("id", "run", "time", "seconds", "suite", "name", "model", "data", "hypothesis")
-    columns = dict(zip(names, row[:-1], strict=True))
+    *described, score, losses, digest = row
     try:
-        return Entry(**{**json.loads(row[-1]), **columns})
-    except (ValidationError, ValueError, TypeError):
-        raise StoreError(f"score {columns['id']} is damaged; the others can be read with another --last") from None
+        check_written(score, losses, digest)
+        return Entry(**{**json.loads(score), **dict(zip(names, described, strict=True))})
+    except (ValidationError, ValueError, TypeError, RecursionError):
+        raise StoreError(f"score {row[0]} is damaged") from None
+
+
+def check_written(score: str, losses: str, digest: str) -> None:
+    """Raise `StoreError` for a row of the store that is not what was written."""
+    if blake2b((score + losses).encode(), digest_size=16).hexdigest() != digest:
+        raise StoreError("its content is not what was written")
 
 
 def count_hypotheses(connection: sqlite3.Connection, model: str, data: str) -> int:

@@ -2,12 +2,13 @@
 
 import json
 import sqlite3
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
 
-from scrubbing.errors import DataError
+from scrubbing.errors import DataError, ScrubbingWarning, StoreError
 from scrubbing.store.entries import Entry
 from scrubbing.store.files import writing
 from scrubbing.store.reading import read_score
@@ -34,7 +35,11 @@ def frame(connection: sqlite3.Connection, entries: Sequence[Entry], *, by_refere
 def _by_reference(connection: sqlite3.Connection, entries: Sequence[Entry]) -> pd.DataFrame:
     tables = []
     for entry in entries:
-        losses = read_score(connection, entry.id).losses
+        try:
+            losses = read_score(connection, entry.id).losses
+        except StoreError as error:
+            warnings.warn(f"left out: {error}", ScrubbingWarning, stacklevel=2)
+            continue
         for place, (name, value) in enumerate([("id", entry.id), ("suite", entry.suite), ("name", entry.name)]):
             losses.insert(place, name, value)
         tables.append(losses)

@@ -5,7 +5,6 @@ import platform
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from hashlib import blake2b
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -17,7 +16,7 @@ from scrubbing.engine.policy import Policy
 from scrubbing.engine.sampling.streams import Sample
 from scrubbing.graph import Graph, Node
 from scrubbing.graph.data import Columns
-from scrubbing.graph.fingerprint import digest
+from scrubbing.graph.fingerprint import content_hash, digest
 from scrubbing.graph.hypothesis import Hypothesis
 from scrubbing.store.dependencies import PACKAGE, dependencies_of
 from scrubbing.store.record.parts import DataRecord, HypothesisRecord, NodeRecord
@@ -102,11 +101,6 @@ def model_hash(graph: Graph) -> str:
 def hypothesis_hash(h: Hypothesis) -> str:
     """The content hash of a hypothesis."""
     return content_hash(_record(h, {}))
-
-
-def content_hash(content: str | bytes) -> str:
-    """The hash by which the store knows a text or an array."""
-    return blake2b(content.encode() if isinstance(content, str) else content, digest_size=16).hexdigest()
 
 
 def environment(devices: set[str], packages: set[str]) -> dict[str, str]:

@@ -14,8 +14,10 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from scrubbing.errors import StoreError
+from scrubbing.graph.fingerprint import content_hash
 from scrubbing.score import Score
-from scrubbing.store.identity import content_hash
+from scrubbing.store.entries import check_written
+from scrubbing.store.record.plausible import implausible
 
 TYPES = {"i": "<i8", "f": "<f8"}
 LARGEST_RECORD = 2**28  # bytes; more is no hypothesis
@@ -66,8 +68,7 @@ def unpack(score: str, losses: str, digest: str, array: Callable[[str], Array]) 
 
     Raises `StoreError` for content that is not what was written, or that this version does not understand.
     """
-    if content_hash(score + losses) != digest:
-        raise StoreError("its content is not what was written")
+    check_written(score, losses, digest)
     content = json.loads(score)
     for name, wanted in json.loads(losses).items():
         found = array(wanted)
@@ -75,10 +76,14 @@ def unpack(score: str, losses: str, digest: str, array: Callable[[str], Array]) 
             raise StoreError(f"its losses ({name}) are not what was written")
         content["by_reference"][name] = np.frombuffer(found.content, dtype=found.type).tolist()
     try:
-        return Score.model_validate(content)
+        found = Score.model_validate(content)
     except ValidationError as error:
         place = ".".join(map(str, error.errors()[0]["loc"]))
         raise StoreError(f"another version of scrubbing recorded it ({place}: {error.errors()[0]['msg']})") from None
+    problem = implausible(found)
+    if problem:
+        raise StoreError(problem)
+    return found
 
 
 def pack_record(record: str) -> bytes:

@@ -2,12 +2,12 @@
 
 import sqlite3
 
-from pydantic import ValidationError
-
 from scrubbing.errors import StoreError
+from scrubbing.graph.data import whole_number
+from scrubbing.graph.fingerprint import content_hash
+from scrubbing.graph.reading import in_short
 from scrubbing.score import Score
-from scrubbing.store.entries import Entry, read_entries
-from scrubbing.store.identity import content_hash
+from scrubbing.store.entries import Entry
 from scrubbing.store.packing import Array, unpack, unpack_record
 from scrubbing.store.record import Record
 from scrubbing.store.record.parts import DataRecord, HypothesisRecord
@@ -18,9 +18,10 @@ def read_score(connection: sqlite3.Connection, id: int) -> Score:
 
     Raises `StoreError` where there is none, it is damaged, or another version of this package recorded it.
     """
-    row: tuple[str, str, str] | None = connection.execute(
-        "SELECT score, losses, digest FROM scores WHERE id = ?", (id,)
-    ).fetchone()
+    row: tuple[str, str, str] | None = None
+    id = whole_number("id", id)
+    if -(2**63) <= id < 2**63:  # what SQLite has numbers for
+        row = connection.execute("SELECT score, losses, digest FROM scores WHERE id = ?", (id,)).fetchone()
     if row is None:
         (largest,) = connection.execute("SELECT max(id) FROM scores").fetchone()
         there = f"the last is {largest}" if largest else "there are none yet"
@@ -29,7 +30,7 @@ def read_score(connection: sqlite3.Connection, id: int) -> Score:
         return unpack(*row, lambda digest: _array(connection, digest))
     except StoreError as error:
         raise StoreError(f"score {id} cannot be read: {error}") from None
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise StoreError(f"score {id} is damaged ({error})") from None
 
 
@@ -45,18 +46,23 @@ def read_run(connection: sqlite3.Connection, key: str) -> list[tuple[Entry, Scor
     (run,) = connection.execute("SELECT max(id) FROM runs WHERE key = ?", (key,)).fetchone()
     if run is None:
         return None
-    return [(entry, read_score(connection, entry.id)) for entry in read_entries(connection, run=run)]
+    rows = _rows(connection, None, {"run": run})
+    scores = [read_score(connection, row[0]) for row in rows]
+    return [(_entry(*row), score) for row, score in zip(rows, scores, strict=True)]
 
 
 def read_record(connection: sqlite3.Connection, id: int) -> Record:
     """The hypothesis, data's fingerprint, settings and score, as `load_record` gives and `restore` takes them."""
     score = read_score(connection, id)
-    hypothesis, described, data = connection.execute(
+    found = connection.execute(
         "SELECT hypotheses.digest, hypotheses.record, datasets.record FROM scores"
         " JOIN hypotheses ON hypotheses.digest = hypothesis JOIN runs ON runs.id = run"
         " JOIN datasets ON datasets.digest = data WHERE scores.id = ?",
         (id,),
     ).fetchone()
+    if found is None:
+        raise StoreError(f"score {id} cannot be read: its hypothesis or its run is missing")
+    hypothesis, described, data = found
     try:
         text = unpack_record(described)
         if content_hash(text) != hypothesis:
@@ -67,5 +73,5 @@ def read_record(connection: sqlite3.Connection, id: int) -> Record:
             settings=score.settings,
             score=score,
         )
-    except (StoreError, ValidationError) as error:
-        raise StoreError(f"score {id} cannot be read: {error}") from None
+    except (StoreError, ValueError, TypeError, RecursionError) as error:
+        raise StoreError(f"score {id} cannot be read: {in_short(error)}") from None

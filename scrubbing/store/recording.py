@@ -12,7 +12,7 @@ from scrubbing.score import Recalled, Score
 from scrubbing.store.checkpoints import StoredCheckpoints
 from scrubbing.store.identity import Described
 from scrubbing.store.reading import read_run
-from scrubbing.store.schema import opened, telling
+from scrubbing.store.schema import check_same_file, file_identity, opened, telling
 from scrubbing.store.store import Store
 from scrubbing.store.writing import write_run
 
@@ -24,6 +24,7 @@ class Recording:
     store: Store
     connection: sqlite3.Connection
     described: Described
+    file: tuple[int, int] | None  # which it is, whatever becomes of its name
     _checkpoints: list[StoredCheckpoints] = field(default_factory=list)
     _started: float = field(default_factory=time.monotonic)
 
@@ -51,7 +52,9 @@ class Recording:
         if not self._may_reuse():
             return None
         key, number = self.described.identity.key, len(self._checkpoints)
-        self._checkpoints.append(StoredCheckpoints(self.store.file, self.connection, key, number, roots, draws))
+        self._checkpoints.append(
+            StoredCheckpoints(self.store.file, self.connection, self.file, key, number, roots, draws)
+        )
         return self._checkpoints[-1]
 
     def keep(self, scores: Sequence[Score]) -> None:
@@ -60,6 +63,7 @@ class Recording:
             with telling(self.store.file):
                 seconds = time.monotonic() - self._started
                 write_run(self.connection, self.described, scores, suite=self.store.suite, seconds=seconds)
+            check_same_file(self.store.file, self.file)
         except StoreError as error:
             warnings.warn(f"the scores were not recorded: {error}", ScrubbingWarning, stacklevel=3)
 
@@ -77,9 +81,9 @@ def recording(store: Store | None, describe: Callable[[], Described]) -> Iterato
         yield None
         return
     with telling(store.file):
-        connection = opened(store.file, create=True)
+        connection, file = opened(store.file), file_identity(store.file)
     with closing(connection):
-        record = Recording(store, connection, describe())
+        record = Recording(store, connection, describe(), file)
         _warn_of_unseen(record)
         try:
             yield record

@@ -9,16 +9,20 @@
 | `chunks` | finished chunk of a run that is not finished |
 """
 
+import os
 import sqlite3
+import stat
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
+from urllib.parse import quote
 
 from scrubbing.errors import StoreError
 
 APPLICATION = 0x53435242  # "SCRB": how SQLite files say whose they are
 VERSION = 1
+CLOSED = (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM)
 PATIENCE = 30.0  # seconds for which another process may hold the file
 
 TABLES = """
@@ -47,8 +51,8 @@ CREATE INDEX scores_by_model ON scores (model, hypothesis);
 
 @contextmanager
 def connected(path: Path) -> Iterator[sqlite3.Connection]:
-    """A connection to a store that is there; where something goes wrong, a `StoreError` that says what to do."""
-    with telling(path), closing(opened(path, create=False)) as connection:
+    """A connection that reads a store; where something goes wrong, a `StoreError` that says what to do."""
+    with telling(path), closing(opened_to_read(path)) as connection:
         yield connection
 
 
@@ -74,34 +78,96 @@ def telling(path: Path) -> Iterator[None]:
         raise StoreError(_in_words(path, error)) from error
 
 
-def opened(path: Path, *, create: bool) -> sqlite3.Connection:
-    """A connection to a store, which is made if there is none and `create` says so."""
-    if not create and not path.exists():
-        raise StoreError(f"there is no store {path}; scrub(..., store=FILE) or `scrubbing score` begins one")
-    if create:
-        _make_folder(path.absolute().parent, path)
-    connection = sqlite3.connect(path, timeout=PATIENCE, isolation_level=None)
-    try:
-        # A file that somebody else made may hold views and triggers: they may not call functions.
-        connection.execute("PRAGMA trusted_schema = OFF")
-        connection.execute("PRAGMA cell_size_check = ON")
-        connection.execute("PRAGMA foreign_keys = ON")
+def opened(path: Path) -> sqlite3.Connection:
+    """A connection to a store, which is made if there is none."""
+    _check_file(path, make_folder=True)
+    with _closed_on_error(_connection(path)) as connection:
         _check_owner(path, connection)
         _use_write_ahead_log(connection)
         connection.execute("PRAGMA synchronous = FULL")  # what is recorded survives a power cut as well
         if not _version(connection):
             _make_tables(connection)
-    except BaseException:
-        connection.close()
-        raise
+        return connection
+
+
+def opened_to_read(path: Path) -> sqlite3.Connection:
+    """A connection to a store that is there. Nothing is made, and the medium may be read-only."""
+    _check_file(path, make_folder=False)
+    try:
+        return _reading(path, "mode=rw")  # not "ro", which cannot tidy up what a killed run left
+    except sqlite3.OperationalError as error:
+        # Readers leave their marks in a file beside the store. Where there is no place for one nobody writes either,
+        # and the store can be read as it stands, if all that was recorded has reached it.
+        log = path.with_name(path.name + "-wal")
+        if error.sqlite_errorcode & 0xFF not in CLOSED or (log.exists() and log.stat().st_size):
+            raise
+        return _reading(path, "immutable=1")
+
+
+def _reading(path: Path, how: str) -> sqlite3.Connection:
+    name = quote(os.fsencode(path.absolute()))
+    with _closed_on_error(_connection(f"file:{name}?{how}", uri=True)) as connection:
+        _check_owner(path, connection)
+        if not _version(connection):
+            raise StoreError(f"{path} holds no scores; scrub(..., store=FILE) or `scrubbing score` begins a store")
+        return connection
+
+
+def _connection(name: Path | str, *, uri: bool = False) -> sqlite3.Connection:
+    connection = sqlite3.connect(name, timeout=PATIENCE, isolation_level=None, uri=uri)
+    # Text that is damaged is found by its hash, and may not hide what stands beside it.
+    connection.text_factory = lambda text: text.decode("utf8", "replace")
     return connection
 
 
-def _make_folder(folder: Path, path: Path) -> None:
+@contextmanager
+def _closed_on_error(connection: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise StoreError(f"the store {path} cannot be made: {error.strerror}; give another file") from None
+        # A file that somebody else made may hold views and triggers: they may not call functions.
+        connection.execute("PRAGMA trusted_schema = OFF")
+        connection.execute("PRAGMA cell_size_check = ON")
+        connection.execute("PRAGMA foreign_keys = ON")
+        yield connection
+    except BaseException:
+        connection.close()
+        raise
+
+
+def _check_file(path: Path, *, make_folder: bool) -> None:
+    """Raise for what SQLite would take for something else, or wait for."""
+    if str(path) == ":memory:":
+        raise StoreError("a store in memory is gone when the run ends; give a file, or store=None to record nothing")
+    try:
+        if make_folder:
+            path.absolute().parent.mkdir(parents=True, exist_ok=True)
+        found = path.stat()
+    except FileNotFoundError:
+        if not make_folder:
+            raise StoreError(
+                f"there is no store {path}; scrub(..., store=FILE) or `scrubbing score` begins one"
+            ) from None
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise StoreError(f"the store {path} cannot be made: {reason}; give another file") from None
+    else:
+        if not stat.S_ISREG(found.st_mode):
+            kind = "a folder" if stat.S_ISDIR(found.st_mode) else "no ordinary file"
+            raise StoreError(f"the store {path} cannot be opened: it is {kind}; give a file")
+
+
+def file_identity(path: Path) -> tuple[int, int] | None:
+    """Which file stands under a name; None if none does."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+def check_same_file(path: Path, identity: tuple[int, int] | None) -> None:
+    """Raise `StoreError` if what was opened no longer stands under its name: what is written to it would be lost."""
+    if file_identity(path) != identity:
+        raise StoreError(f"the store {path} was deleted, moved or replaced during the run")
 
 
 def _check_owner(path: Path, connection: sqlite3.Connection) -> None:
@@ -156,6 +222,6 @@ def _in_words(path: Path, error: sqlite3.Error) -> str:
         )
     if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
         return f"another process has held the store {path} for {PATIENCE:.0f} seconds; try again, or give another file"
-    if code in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM):
-        return f"the store {path} cannot be opened for writing ({error}); give a file in a folder that you may write to"
+    if code in CLOSED:
+        return f"the store {path} cannot be opened ({error}); give a file in a folder that you may write to"
     return f"the store {path} cannot be used ({error}); give another file"

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from scrubbing.errors import StoreError
 from scrubbing.graph import Graph
 from scrubbing.graph.hypothesis import Hypothesis
 from scrubbing.score import Score
@@ -35,7 +36,10 @@ class Store:
     @property
     def file(self) -> Path:
         """Where it is."""
-        return Path(self.path).expanduser()
+        try:
+            return Path(self.path).expanduser()
+        except RuntimeError:
+            raise StoreError(f"the store {self.path} names a user whose home is not known; give another file") from None
 
     def history(self, *, last: int | None = None, **filters: str | None) -> list[Entry]:
         """Scores in short, from the oldest to the newest, `last` at most.

@@ -6,8 +6,9 @@ from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 
 from scrubbing.engine.evaluate import Chunk
+from scrubbing.graph.fingerprint import content_hash
 from scrubbing.score import Score
-from scrubbing.store.identity import Described, content_hash
+from scrubbing.store.identity import Described
 from scrubbing.store.packing import Packed, pack, pack_losses, pack_record
 from scrubbing.store.schema import transaction
 

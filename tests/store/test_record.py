@@ -1,8 +1,11 @@
 """A record goes to JSON and comes back, says what has changed since, and runs nothing."""
 
 import json
+import os
+import random
 import subprocess
 import sys
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -66,11 +69,103 @@ def test_a_record_comes_back_with_hypothesis_data_settings_and_score(path):
     assert list(path.parent.iterdir()) == [path]
 
 
-def test_an_infinite_loss_survives(path):
-    score = scrub(OR, DATA, baseline=KNOWS_NOTHING).model_copy(update={"scrubbed": float("inf")})
+def test_a_number_that_is_not_finite_survives(path):
+    score = scrub(OR, DATA, baseline=KNOWS_NOTHING).model_copy(update={"variance_between": float("inf")})
     save_record(path, OR, DATA, score)
     assert load_record(path).score == score
     json.loads(path.read_text(), parse_constant=pytest.fail)  # infinity is not JSON
+
+
+def changed_losses(**columns):
+    def change(found):
+        found["score"]["by_reference"] |= columns
+
+    return change
+
+
+LOSSES = [0.5] * len(DATA["y"])
+IMPOSSIBLE = {
+    "infinite losses": (changed_losses(scrubbed=["inf", *LOSSES[1:]]), "its scrubbed losses are not finite"),
+    "losses that are no number": (changed_losses(original=["nan", *LOSSES[1:]]), "its original losses are not finite"),
+    "an infinite baseline": (changed_losses(baseline=[1e400, *LOSSES[1:]]), "its baseline losses are not finite"),
+    "a broadcast column": (changed_losses(scrubbed=[0.5]), "its scrubbed losses are of 1 references"),
+    "an empty column": (changed_losses(change=[]), "its change losses are of 0 references"),
+    "another column of one entry": (changed_losses(kl=[0.5]), "its kl losses are of 1 references"),
+    "a row beyond the data": (changed_losses(reference=[10**6, *range(1, len(LOSSES))]), "have row 1000000, and the"),
+    "a row below 0": (changed_losses(reference=[-1, *range(1, len(LOSSES))]), "its references have row -1"),
+    "a row that is no number": (changed_losses(reference=["many"]), "score.by_reference.reference.0: "),
+    "a row beyond all": (changed_losses(reference=[2**70, *range(1, len(LOSSES))]), "its references have row 118059"),
+    "fewer references": (lambda f: f["score"].update(references=3), "it is of 3 references, and has rows of 1000"),
+    "no references": (lambda f: f["score"].update(references=0), "it is of 0 references, and has rows of 1000"),
+    "another mean": (lambda f: f["score"].update(scrubbed=0.0), "its scrubbed loss is 0, which is not the mean"),
+    "an infinite mean": (lambda f: f["score"].update(original="inf"), "its original loss is inf, which is not the"),
+    "a mean that is no number": (lambda f: f["score"].update(baseline="nan"), "its baseline loss is nan, which is"),
+    "no rows": (lambda f: f["data"].update(rows=0), "data.rows: "),
+    "fewer rows": (lambda f: f["data"].update(rows=2), "have row 2, and the data have 2 rows"),
+    "other keys": (lambda f: f.update({"more\x1b[31m": 1}), "Extra inputs are not permitted"),
+    "another schema": (lambda f: f.update(schema=["a" * 10**5]), "has the schema ["),
+    "no hypothesis": (lambda f: f.pop("hypothesis"), "hypothesis: Field required"),
+}
+
+
+@pytest.fixture(scope="module")
+def recorded(tmp_path_factory) -> str:
+    """The text of a good record."""
+    path = tmp_path_factory.mktemp("record") / "or.json"
+    save_record(path, OR, DATA, scrub(OR, DATA, baseline=KNOWS_NOTHING))
+    return path.read_text()
+
+
+@pytest.mark.parametrize("name", IMPOSSIBLE)
+def test_a_record_of_what_cannot_be_is_refused(name, path, recorded):
+    change, message = IMPOSSIBLE[name]
+    found = json.loads(recorded)
+    change(found)
+    path.write_text(json.dumps(found))
+    with pytest.raises(DataError) as error:
+        load_record(path)
+    assert message in str(error.value)
+    assert str(error.value).isprintable()
+    assert len(str(error.value)) < 500
+
+
+def test_a_score_of_other_data_is_not_recorded(path):
+    score = scrub(OR, DATA, baseline=KNOWS_NOTHING)
+    few = {name: column[:10] for name, column in DATA.items()}
+    with pytest.raises(DataError, match="the score cannot be recorded: its references have row 10, and the data have"):
+        save_record(path, OR, few, score)
+    assert not path.exists()
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_a_record_with_changed_bytes_is_refused_or_read(seed, path, recorded):
+    rng, content = random.Random(seed), bytearray(recorded.encode())
+    for _ in range(3):
+        place = rng.randrange(len(content))
+        content[place : place + rng.choice((0, 1, 9))] = rng.randbytes(rng.choice((0, 1, 9)))
+    path.write_bytes(content)
+    with suppress(DataError):
+        load_record(path)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        *(b"", b"\xff\xfe", b"null", b"1e999", b"NaN", b'"a"', b"1" * 5000, b"[]"),
+        *(b"[" * 10**5, b'{"schema":' * 10**4, b'{"schema": 1, "schema": 2}'),
+    ],
+)
+def test_what_is_no_record_is_refused(content, path):
+    path.write_bytes(content)
+    with pytest.raises(DataError, match=r"or.json is (damaged|no record)"):
+        load_record(path)
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir, lambda path: path.symlink_to("/dev/zero")])
+def test_a_record_that_would_never_end_is_not_begun(make, path):
+    make(path)
+    with pytest.raises(DataError, match=r"or.json cannot be read: it is no ordinary file"):
+        load_record(path)
 
 
 def test_the_content_hash_is_of_names_types_shapes_and_values_in_any_order():

@@ -2,11 +2,11 @@
 
 from dataclasses import dataclass, fields
 from functools import cached_property
-from hashlib import blake2b
 from typing import Any, ClassVar
 
-import torch
 from torch import Tensor
+
+from scrubbing.graph.fingerprint import content_hash, tensor_bytes
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,5 +37,4 @@ class Component:
 def _content(value: Any) -> Any:
     if not isinstance(value, Tensor):
         return value
-    content = value.detach().cpu().contiguous()
-    return value.dtype, tuple(value.shape), str(value.device), blake2b(content.view(torch.uint8).numpy().data).digest()
+    return value.dtype, tuple(value.shape), str(value.device), content_hash(tensor_bytes(value))

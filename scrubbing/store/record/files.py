@@ -2,21 +2,25 @@
 
 import json
 import math
+import reprlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, model_validator
 
 from scrubbing.errors import DataError
 from scrubbing.graph.data import Data
 from scrubbing.graph.hypothesis import Hypothesis
+from scrubbing.graph.reading import in_short, read_json
 from scrubbing.score import Score
 from scrubbing.store.files import write_whole
 from scrubbing.store.record.changes import data_changes, hypothesis_changes
 from scrubbing.store.record.parts import DataRecord, HypothesisRecord, Part
+from scrubbing.store.record.plausible import implausible, unlike_its_losses
 
 SCHEMA = "scrubbing.store.record/1"
+LARGEST = 2**31  # bytes of a record, whose losses by reference may be many
 
 
 class Record(Part):
@@ -27,6 +31,14 @@ class Record(Part):
     data: DataRecord
     settings: dict[str, Any] = Field(default_factory=dict)
     score: Score | None = None
+
+    @model_validator(mode="after")
+    def _can_be(self) -> "Record":
+        if self.score is not None:
+            problem = implausible(self.score, self.data.rows) or unlike_its_losses(self.score)
+            if problem:
+                raise ValueError(problem)
+        return self
 
     def check(self, hypothesis: Hypothesis, data: Data | None = None) -> tuple[str, ...]:
         """What has changed since the record was made, in sentences; nothing if nothing has.
@@ -55,14 +67,14 @@ def save_record(
 ) -> Record:
     """Write a record as JSON, so that a reader sees a whole file or none.
 
-    Raises `DataError` for settings that are not JSON, and where the file cannot be written.
+    Raises `DataError` for settings that are not JSON, a score that is of other data or not finite, and where the file
+    cannot be written.
     """
-    record = Record(
-        hypothesis=HypothesisRecord.of(hypothesis),
-        data=DataRecord.of(data),
-        settings=_json_settings(settings or {}),
-        score=score,
-    )
+    described, found = HypothesisRecord.of(hypothesis), DataRecord.of(data)
+    try:
+        record = Record(hypothesis=described, data=found, settings=_json_settings(settings or {}), score=score)
+    except ValidationError as error:
+        raise DataError(f"the score cannot be recorded: {_first(error)}") from None
     write_whole(_text(record), Path(path))
     return record
 
@@ -86,20 +98,25 @@ def load_record(path: Path | str) -> Record:
     Raises `DataError` for a file that is missing, damaged or of another version.
     """
     try:
-        found = json.loads(Path(path).read_text(encoding="utf8"))
+        found = read_json(Path(path), LARGEST)
         if not isinstance(found, dict) or "schema" not in found:
             raise DataError(f"{path} is no record of a hypothesis: it has no schema; save one with save_record")
         if found["schema"] != SCHEMA:
-            raise DataError(f"{path} has the schema {found['schema']!r}, and this version reads only {SCHEMA!r}")
+            schema = reprlib.repr(found["schema"])
+            raise DataError(f"{path} has the schema {schema}, and this version reads only {SCHEMA!r}")
         return Record.model_validate(found)
     except OSError as error:
-        raise DataError(f"{path} cannot be read: {error.strerror}") from None
+        raise DataError(f"{path} cannot be read: {in_short(error)}") from None
     except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(map(str, first["loc"]))
-        raise DataError(f"{path} is damaged: {place}: {first['msg']}") from None
+        raise DataError(f"{path} is damaged: {_first(error)}") from None
     except (ValueError, RecursionError) as error:
-        raise DataError(f"{path} is damaged: it is not JSON ({error})") from None
+        raise DataError(f"{path} is damaged: it is not JSON ({in_short(error)})") from None
+
+
+def _first(error: ValidationError) -> str:
+    first = error.errors()[0]
+    place = ".".join(map(str, first["loc"]))
+    return f"{reprlib.repr(place)[1:-1]}: {first['msg']}" if place else first["msg"].removeprefix("Value error, ")
 
 
 def _json_settings(settings: Mapping[str, Any]) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from dataclasses import fields
 from types import ModuleType
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from scrubbing.graph import Graph, Node, Reads
 from scrubbing.graph.data import Data, as_columns
@@ -90,7 +90,7 @@ class DataRecord(Part):
     """The content hash of a dataset, and of each column."""
 
     digest: str
-    rows: int
+    rows: int = Field(ge=1)
     columns: dict[str, str]
 
     @classmethod
