@@ -76,6 +76,8 @@ def telling(path: Path) -> Iterator[None]:
         yield
     except sqlite3.Error as error:
         raise StoreError(_in_words(path, error)) from error
+    except UnicodeDecodeError as error:  # of SQLite's own message, which quotes the file
+        raise StoreError(_damaged(path, "it holds what is no text")) from error
 
 
 def opened(path: Path) -> sqlite3.Connection:
@@ -208,13 +210,17 @@ def _make_tables(connection: sqlite3.Connection) -> None:
         connection.execute(f"PRAGMA user_version = {VERSION}")
 
 
+def _damaged(path: Path, reason: object) -> str:
+    return (
+        f"the store {path} is damaged ({reason}); move it away, and the next run begins a new one "
+        f"(`sqlite3 {path.name} .recover` writes down what is left of it)"
+    )
+
+
 def _in_words(path: Path, error: sqlite3.Error) -> str:
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
     if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
-        return (
-            f"the store {path} is damaged ({error}); move it away, and the next run begins a new one "
-            f"(`sqlite3 {path.name} .recover` writes down what is left of it)"
-        )
+        return _damaged(path, error)
     if code in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR):
         return (
             f"the store {path} cannot be written ({error}): make room on the disk, or give another file; "
