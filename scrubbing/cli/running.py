@@ -84,6 +84,8 @@ def _outcome(command: Callable[..., Any], seen: Interruption) -> tuple[int, str]
 def _failure(error: BaseException) -> tuple[int, str]:
     """The status that an error stands for, and what is said of it."""
     match error:
+        case SystemExit(code=1):  # by which typer and rich mean that nobody reads what they print
+            return UNREAD, ""
         case SystemExit(code=int() | None as code):
             return code or 0, ""
         case KeyboardInterrupt():

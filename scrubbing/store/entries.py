@@ -54,9 +54,9 @@ def read_entries(connection: sqlite3.Connection, *, last: int | None = None, **w
     `wanted` filters by suite, name (of a rung, or whole), run, and model and data by how their hashes begin.
     """
     entries, damaged = [], []
-    for row in _rows(connection, last, wanted):
+    for row in entry_rows(connection, last, wanted):
         try:
-            entries.append(_entry(*row))
+            entries.append(as_entry(*row))
         except StoreError:
             damaged.append(str(row[0]))
     if damaged:
@@ -65,7 +65,8 @@ def read_entries(connection: sqlite3.Connection, *, last: int | None = None, **w
     return entries
 
 
-def _rows(connection: sqlite3.Connection, last: int | None, wanted: Mapping[str, str | int | None]) -> list[Any]:
+def entry_rows(connection: sqlite3.Connection, last: int | None, wanted: Mapping[str, str | int | None]) -> list[Any]:
+    """What the store has of each score in short, as it stands there."""
     conditions, values = ["TRUE"], []
     if last is not None and (isinstance(last, bool) or not hasattr(last, "__index__")):
         raise StoreError(f"last={last!r}, but it must be a whole number")
@@ -86,7 +87,8 @@ def _rows(connection: sqlite3.Connection, last: int | None, wanted: Mapping[str,
     return rows.fetchall()[::-1]
 
 
-def _entry(*row: Any) -> Entry:
+def as_entry(*row: Any) -> Entry:
+    """A row as an entry. Raises `StoreError` for one that is damaged."""
     names = ("id", "run", "time", "seconds", "suite", "name", "model", "data", "hypothesis")
     *described, score, losses, digest = row
     try:

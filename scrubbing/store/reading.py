@@ -7,7 +7,7 @@ from scrubbing.graph.data import whole_number
 from scrubbing.graph.fingerprint import content_hash
 from scrubbing.graph.reading import in_short
 from scrubbing.score import Score
-from scrubbing.store.entries import Entry
+from scrubbing.store.entries import Entry, as_entry, entry_rows
 from scrubbing.store.packing import Array, unpack, unpack_record
 from scrubbing.store.record import Record
 from scrubbing.store.record.parts import DataRecord, HypothesisRecord
@@ -46,9 +46,9 @@ def read_run(connection: sqlite3.Connection, key: str) -> list[tuple[Entry, Scor
     (run,) = connection.execute("SELECT max(id) FROM runs WHERE key = ?", (key,)).fetchone()
     if run is None:
         return None
-    rows = _rows(connection, None, {"run": run})
+    rows = entry_rows(connection, None, {"run": run})
     scores = [read_score(connection, row[0]) for row in rows]
-    return [(_entry(*row), score) for row, score in zip(rows, scores, strict=True)]
+    return [(as_entry(*row), score) for row, score in zip(rows, scores, strict=True)]
 
 
 def read_record(connection: sqlite3.Connection, id: int) -> Record:
