@@ -24,7 +24,7 @@ from scrubbing.errors import ScrubbingError, ScrubbingWarning, printable
 
 MISTAKE, FAULT, UNWRITABLE, UNREAD = 2, 70, 74, 141
 LONGEST = 2000  # characters of a line
-WIDEST = 1000  # columns of a terminal
+NARROWEST, WIDEST = 20, 1000  # columns of a terminal
 TRACEBACK = "SCRUBBING_TRACEBACK"
 
 
@@ -124,9 +124,9 @@ def _suit_terminal() -> None:
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
     for name in ("COLUMNS", "LINES", "TERMINAL_WIDTH"):
-        value = os.environ.get(name, "1")
-        if not (value.isdecimal() and len(value) < 9 and 0 < int(value) <= WIDEST):
-            del os.environ[name]
+        value = os.environ.pop(name, "")
+        if value.isdecimal() and len(value) < 9 and 0 < int(value) <= WIDEST:
+            os.environ[name] = str(max(NARROWEST, int(value)))
 
 
 def _flushed(status: int) -> int:
