@@ -6,7 +6,7 @@ Nothing is imported here: from the first moment on, an interrupt is one line and
 
 def main() -> None:
     """The console script."""
-    import _signal  # what the module signal is made of, and loaded already
+    import _signal  # type: ignore[import-not-found]  # what the module signal is made of, and loaded already
 
     before = {number: _signal.getsignal(number) for number in (_signal.SIGINT, _signal.SIGTERM)}
     for number, handler in before.items():

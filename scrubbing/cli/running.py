@@ -17,6 +17,7 @@ import traceback
 import warnings
 from collections.abc import Callable
 from contextlib import suppress
+from io import TextIOWrapper
 from typing import Any, NoReturn, TextIO
 
 from scrubbing.cli.interrupts import Interruption, deaf, interruptible
@@ -121,7 +122,7 @@ def _show_warning(message: Warning | str, category: type[Warning], filename: str
 def _suit_terminal() -> None:
     """Have every character printed somehow, and no width taken for one that cannot be."""
     for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):
+        if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
     for name in ("COLUMNS", "LINES", "TERMINAL_WIDTH"):
         value = os.environ.pop(name, "")
@@ -131,10 +132,9 @@ def _suit_terminal() -> None:
 
 def _flushed(status: int) -> int:
     """The status, once all that was printed has gone out; or why it could not."""
-    for stream in (sys.stdout, sys.stderr):
+    for stream in filter(None, (sys.stdout, sys.stderr)):
         try:
-            if stream is not None:
-                stream.flush()
+            stream.flush()
         except BrokenPipeError:
             status = status or UNREAD
             _abandon(stream)

@@ -6,7 +6,6 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from scrubbing.errors import printable
 from scrubbing.graph.fingerprint import digest
 from scrubbing.score import Score
 from scrubbing.store.files import write_whole
@@ -73,7 +72,7 @@ class Report(Part):
                 by_test.setdefault(test, []).append(entry.score)
         shown = list(by_test) if all_tests else list(by_test)[:SHOWN_TESTS]
         for test in shown:
-            yield printable(test)
+            yield test
             yield from ladder_in_short(by_test[test])
         if len(shown) < len(by_test):
             yield f"and {len(by_test) - len(shown)} more tests; -v shows them all"

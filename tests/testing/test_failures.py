@@ -199,14 +199,6 @@ def test_all_explanations_fit_into_what_pytest_shows_of_them():
         assert len("".join(found)) < 640
 
 
-def test_names_cannot_command_the_terminal():
-    rude = HALF.model_copy(update={"name": "a\x1b[31mred\nline"})
-    assert ladder([rude])[0].startswith("  a\\x1b[31mred\\nline   43.8% recovered")
-    found = why(">", rude, MORE, [])
-    assert found
-    assert not any("\x1b" in line or "\n" in line for line in found)
-
-
 def test_a_ladder_is_a_line_for_each_score():
     unnamed: Score = HALF.model_copy(update={"name": None})
     assert ladder([HALF, unnamed]) == [f"  half        {HALF}", f"  (unnamed)   {HALF}"]
