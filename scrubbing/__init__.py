@@ -20,7 +20,7 @@ baseline    the explanation that recovers 0%; the network itself recovers 100%
 0.3076923076923077
 """
 
-from typing import TYPE_CHECKING, Any
+TYPE_CHECKING = False  # as type checkers see it; the module typing would be the largest part of an import
 
 if TYPE_CHECKING:
     from scrubbing.experiments.public import *  # noqa: F403
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     __version__: str
 else:  # where a type checker saw it, any name would seem to exist
 
-    def __getattr__(name: str) -> Any:
+    def __getattr__(name):
         """The public names, which `scrubbing.experiments.public` lists, and `__version__`.
 
         They are imported when one is first used (PEP 562): pytest imports this package for the sake of its plugin, in
@@ -46,5 +46,5 @@ else:  # where a type checker saw it, any name would seem to exist
                 return getattr(public, name)
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
-    def __dir__() -> list[str]:
+    def __dir__():
         return [*__getattr__("__all__"), "__version__", *globals()]

@@ -57,3 +57,12 @@ def nearest(name: str, known: Iterable[str], *, cutoff: float = 0.6) -> str:
     """
     close = len(name) <= LONGEST and difflib.get_close_matches(name, list(known), n=1, cutoff=cutoff)
     return f"; did you mean {close[0]!r}?" if close else ""
+
+
+def printable(text: str) -> str:
+    r"""The text with control characters, and others that do not show, written out: it cannot steer a terminal.
+
+    >>> print(printable("naive\x1b[2J"))
+    naive\x1b[2J
+    """
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

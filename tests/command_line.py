@@ -18,7 +18,9 @@ class Finished:
     err: str
 
 
-def command(capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch, *, width: int) -> Callable[..., Finished]:
+def command(
+    capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch, *, width: object
+) -> Callable[..., Finished]:
     """The command, in this process, on a terminal of so many columns."""
 
     def run(*arguments: object) -> Finished:

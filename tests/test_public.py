@@ -26,7 +26,7 @@ def test_what_pytest_imports_in_every_run_loads_no_library_but_pytest(module):
     heavy = {"torch", "numpy", "scipy", "pandas", "pydantic", "networkx", "jaxtyping", "rich", "typer"}
     assert heavy & set(loaded) == set()
     own = {name for name in loaded if name.startswith("scrubbing")}
-    assert own <= {"scrubbing", "scrubbing.testing", "scrubbing.testing.plugin"}
+    assert own <= {"scrubbing", "scrubbing.errors", "scrubbing.testing", "scrubbing.testing.plugin"}
 
 
 def test_annotated_shapes_are_checked_although_the_plugin_was_imported_first():

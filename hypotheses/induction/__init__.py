@@ -3,6 +3,7 @@
 The experiments of "Causal scrubbing on induction heads" (Redwood Research 2022), on a model trained by this project.
 """
 
+from hypotheses.induction.measuring import heads
 from hypotheses.induction.suite import case, suite
 
-__all__ = ["case", "suite"]
+__all__ = ["case", "heads", "suite"]

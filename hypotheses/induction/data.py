@@ -1,6 +1,6 @@
 """The rows that the experiments are scored on: read from a file, checked, and made into columns."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -54,8 +54,16 @@ class Rows:
 ARRAYS = ("tokens", "other", "whitelist", "weights", "atypical")
 
 
-def read_rows(path: Path, config: TransformerConfig, dtype: torch.dtype) -> Rows:
+def read_rows(
+    path: Path,
+    config: TransformerConfig,
+    dtype: torch.dtype,
+    *,
+    whitelist: Callable[[np.ndarray, int], np.ndarray] | None = None,
+) -> Rows:
     """Rows from an .npz file (`tokens`, and optionally `other`, `whitelist`, `weights`, `atypical`).
+
+    The function `whitelist` of the tokens and the size of the vocabulary goes before the file's own.
 
     Raises `DataError` for a file that is damaged or does not fit the model.
     """
@@ -68,6 +76,8 @@ def read_rows(path: Path, config: TransformerConfig, dtype: torch.dtype) -> Rows
     with _of(path):
         tokens = check_whole_numbers("tokens", arrays["tokens"], config.d_vocab, "token")
         check_whole_numbers("labels", tokens[:, 1:], config.out_vocab, "token")
+        if whitelist is not None:
+            arrays = {**arrays, "whitelist": whitelist(tokens, config.d_vocab)}
         given, selection = _weights(arrays, tokens)
         other, atypical = arrays.get("other"), arrays.get("atypical")
         return Rows(

@@ -26,11 +26,12 @@ from hypotheses.induction.corpus import (
     token_stream,
     train_tokenizer,
 )
+from hypotheses.induction.measuring import measure_heads
 from hypotheses.induction.roles import find_roles, save_roles
-from hypotheses.induction.suite import measure_heads, suite
+from hypotheses.induction.suite import suite
 from hypotheses.induction.training import Recipe, Run, load_checkpoint, start, train, weights
 from hypotheses.induction.whitelist import whitelist
-from scrubbing.cli import run_command
+from scrubbing.cli.running import run_command
 from scrubbing.experiments.progress import showing_progress
 from scrubbing.lens import load_transformer
 from scrubbing.store.files import write_whole, writing

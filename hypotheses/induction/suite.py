@@ -1,12 +1,15 @@
 """The ladder on a model and its data: everything that `scrubbing score induction` needs."""
 
-from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import file_digest
 from pathlib import Path
-from typing import Any
+from typing import Annotated
 
+import numpy as np
 import torch
+from jaxtyping import Bool, Int
+from pydantic import Field
 from tokenizers import Tokenizer
 from torch import Tensor
 
@@ -19,16 +22,15 @@ from hypotheses.induction.ladder import (
     is_typical,
     network,
 )
-from hypotheses.induction.roles import HeadScores, Roles, find_roles, head_scores, load_roles, pooled
+from hypotheses.induction.measuring import in_words, measured_roles
+from hypotheses.induction.places import SHIPPED, data_file
+from hypotheses.induction.roles import Roles, load_roles
 from hypotheses.induction.typicality import PROSE, SOURCE_CODE, atypical
+from hypotheses.induction.whitelist import Form, whitelist
 from scrubbing import Case, DataError, Hypothesis
 from scrubbing.experiments.suites import Suite
 from scrubbing.graph.reading import in_short, read_file
-from scrubbing.lens import Transformer, load_transformer, transformer
-from scrubbing.rewrite import split_qkv
-
-SHIPPED = Path(__file__).parent / "model"
-MEASURED_ROWS = 128  # rows on which heads are measured where roles.json is missing
+from scrubbing.lens import Transformer, load_transformer
 
 
 def suite(
@@ -37,20 +39,31 @@ def suite(
     *,
     dtype: torch.dtype = torch.float32,
     device: str = "cpu",
-    per: Per = "example",
-    rh1_k_direct: bool = False,
+    per: Annotated[Per, Field(description="divide losses by evaluated examples or all positions")] = "example",
+    rh1_k_direct: Annotated[bool, Field(description="whether the keys of refined 1 read the embedding too")] = False,
+    whitelist_form: Annotated[
+        Form | None, Field(description="make the whitelist of these rows, by counts or their logarithms")
+    ] = None,
+    whitelist_beta: Annotated[
+        float | None, Field(gt=0, description="make it of these rows: how far an earlier occurrence moves the logit")
+    ] = None,
+    whitelist_threshold: Annotated[
+        float | None, Field(description="make it of these rows: the gain in nats that a token must exceed")
+    ] = None,
 ) -> Suite:
     """The 26 experiments (the baseline is the 26th) on the shipped model, or on a model folder and a data file.
 
     `per` divides losses by evaluated examples or by all positions (percentages are equal); `rh1_k_direct` lets the keys
-    of refined 1 read the embedding too.
+    of refined 1 read the embedding too. Any of the three of the whitelist makes one of these rows, in place of the data
+    file's; the others are then "log", 1, and the threshold that keeps a fifth of the tokens.
 
     Raises `ScrubbingError` for whatever is wrong with either.
     """
     folder = model or SHIPPED
     loaded = load_transformer(folder).to(dtype, device)
-    path = _data_file(model, data)
-    rows = read_rows(path, loaded.config, dtype)
+    path = data_file(model, data)
+    chosen = _token_filter(folder, whitelist_form, whitelist_beta, whitelist_threshold)
+    rows = read_rows(path, loaded.config, dtype, whitelist=chosen)
     roles, roles_note = _roles(folder, loaded, rows)
     columns, typicality_note = _with_typicality(rows, folder, per)
     columns = {name: column.to(device) for name, column in columns.items()}
@@ -67,9 +80,11 @@ def suite(
         "data": _described(path, shipped=path == SHIPPED / "data.npz"),
         "rows": f"{len(rows.tokens)} of {rows.tokens.shape[1]} tokens, {len(rows.references)} evaluated",
         "evaluated": rows.selection,
-        "heads": _in_words(roles),
+        "heads": in_words(roles),
         "pairing": "one other row per row, drawn uniformly" if rows.other is None else "the file's",
         "normalisation": f"mean over {'evaluated' if per == 'example' else 'all'} positions (nats)",
+        **({} if chosen is None else {"whitelist": str(chosen)}),
+        **({"refined 1's keys": "read the embedding too"} if rh1_k_direct else {}),
         "hashes": {name: _digest(file) for name, file in (("model", folder / "model.safetensors"), ("data", path))},
     }
     notes = tuple(note for note in (roles_note, typicality_note) if note)
@@ -90,28 +105,39 @@ def case(name: str, *, dtype: torch.dtype = torch.float32) -> Case:
     return chosen[-1]
 
 
-def measure_heads(
-    model: Transformer, tokens: Tensor, begin: int | None, *, chunk: int = 16
-) -> tuple[HeadScores, HeadScores]:
-    """What the heads of both layers attend to, on rows of tokens."""
-    layers = {f"a{layer}": " ".join(f"a{layer}_h{head}" for head in range(model.config.n_heads)) for layer in range(2)}
-    G = split_qkv(transformer(model, **layers), *layers)
+@dataclass(frozen=True)
+class TokenFilter:
+    """A whitelist made of the rows that are scored, in place of the file's: by which rule."""
 
-    def scores(layer: str) -> Iterator[HeadScores]:
-        for rows in tokens.split(chunk):
-            (pattern,) = G.activations({"tokens": rows}, f"{layer}_pattern")
-            yield head_scores(pattern, rows, begin)
+    form: Form = "log"
+    beta: float = 1.0
+    threshold: float | None = None
+    exclude: frozenset[int] = frozenset()
 
-    return pooled(scores("a0")), pooled(scores("a1"))
+    def __call__(self, tokens: Int[np.ndarray, "row position_plus_1"], d_vocab: int) -> Bool[np.ndarray, " d_vocab"]:
+        """The tokens that are kept; a row's BEGIN never is."""
+        begin = {int(token) for token in tokens[:1, 0] if (tokens[:, 0] == token).all()}
+        return whitelist(
+            tokens,
+            d_vocab,
+            beta=self.beta,
+            threshold=self.threshold,
+            form=self.form,
+            exclude=self.exclude | begin,
+        )
+
+    def __str__(self) -> str:
+        above = "the best fifth of the tokens" if self.threshold is None else f"gain above {self.threshold:g} nats"
+        return f"made of these rows: {above}, form {self.form}, beta {self.beta:g}"
 
 
-def _data_file(model: Path | None, data: Path | None) -> Path:
-    if data is not None:
-        return data
-    path = (model or SHIPPED) / "data.npz"
-    if not path.is_file():
-        raise DataError(f"{path.parent} holds no data.npz; name a data file with --data FILE.npz")
-    return path
+def _token_filter(folder: Path, form: Form | None, beta: float | None, threshold: float | None) -> TokenFilter | None:
+    """What the options say of the whitelist; None where they say nothing, and the file's is used."""
+    given = {"form": form, "beta": beta, "threshold": threshold}
+    given = {name: value for name, value in given.items() if value is not None}
+    path = folder / "tokenizer.json"
+    added = _tokenizer(path).get_added_tokens_decoder() if given and path.exists() else ()
+    return TokenFilter(**given, exclude=frozenset(added)) if given else None
 
 
 def _roles(folder: Path, model: Transformer, rows: Rows) -> tuple[Roles, str | None]:
@@ -119,11 +145,8 @@ def _roles(folder: Path, model: Transformer, rows: Rows) -> tuple[Roles, str | N
     path = folder / "roles.json"
     if path.exists():
         return load_roles(path, n_layers=model.config.n_layers, n_heads=model.config.n_heads), None
-    first = rows.tokens[:, 0].unique()
-    begin = int(first) if len(first) == 1 else None
-    inputs = rows.tokens[:MEASURED_ROWS, :-1].to(model.weights["embed.W_E"].device)
-    roles = find_roles(*measure_heads(model, inputs, begin))
-    return roles, f"{folder} holds no roles.json; its heads were measured on {len(inputs)} rows: {_in_words(roles)}"
+    roles, count = measured_roles(model, rows)
+    return roles, f"{folder} holds no roles.json; its heads were measured on {count} rows: {in_words(roles)}"
 
 
 def _with_typicality(rows: Rows, folder: Path, per: Per) -> tuple[dict[str, Tensor], str | None]:
@@ -145,12 +168,6 @@ def _tokenizer(path: Path) -> Tokenizer:
         return Tokenizer.from_buffer(read_file(path))
     except Exception as error:  # the type that tokenizers raises for whatever is wrong with a file
         raise DataError(f"{path} is damaged or no tokenizer ({in_short(error)}); copy it again or remove it") from None
-
-
-def _in_words(roles: Roles) -> str:
-    groups: Mapping[str, Any] = roles.model_dump(by_alias=True)
-    named = {name: " ".join(f"{layer}.{head}" for layer, head in heads) or "none" for name, heads in groups.items()}
-    return ", ".join(f"{name} {heads}" for name, heads in named.items())
 
 
 def _described(path: Path, *, shipped: bool) -> str:

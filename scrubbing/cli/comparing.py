@@ -3,18 +3,16 @@
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 
-from scrubbing.cli.places import StoreOption, store_to_read
-from scrubbing.cli.text import printable
-from scrubbing.errors import DataError
-from scrubbing.score import Score
-from scrubbing.score.comparison import compare as compared
-from scrubbing.store import Store
-from scrubbing.store.record import load_record
+from scrubbing.cli.options import LARGEST, MOST, StoreOption
+from scrubbing.errors import DataError, StoreError
+
+if TYPE_CHECKING:
+    from scrubbing.score import Score
+    from scrubbing.store import Store
 
 
 def compare(
@@ -28,6 +26,7 @@ def compare(
         int | None,
         typer.Option(
             min=1,
+            max=MOST,
             show_default=False,
             help="How many hypotheses were tried in all; by default as many as the store has for this model and data.",
         ),
@@ -41,21 +40,34 @@ def compare(
 
         scrubbing compare 40 41 42
     """
+    from scrubbing.cli.output import show
+    from scrubbing.cli.places import store_file
+    from scrubbing.score.comparison import compare as compared
+    from scrubbing.store import Store
+
     twice = [given for given, count in Counter(scores).items() if count > 1]
     if twice:
         raise DataError(f"the score {twice[0]!r} is given twice; give each of those to compare once")
-    ids = [int(given) for given in scores if given.isdecimal()]
-    found = store_to_read(store) if ids else None
+    ids = [_id(given) for given in scores if given.isdecimal()]
+    found = Store(store_file(store)) if ids else None
     named = _named(scores, [_score(given, found) for given in scores])
     if found is not None and tried is None:
         tried = max(_tried(found, ids), len(named))
-    Console().print(compared(named, tried=tried))
+    show(compared(named, tried=tried))
 
 
-def _score(given: str, store: Store | None) -> Score:
+def _id(given: str) -> int:
+    if len(given) > len(str(LARGEST)) or int(given) > LARGEST:
+        raise StoreError(f"there is no score {given}; ids go to {LARGEST} (see `scrubbing history`)")
+    return int(given)
+
+
+def _score(given: str, store: "Store | None") -> "Score":
     """The score that an id or a file stands for."""
+    from scrubbing.store.record import load_record
+
     if store is not None and given.isdecimal():
-        return store.score(int(given))
+        return store.score(_id(given))
     path = Path(given)
     if not path.exists():
         raise DataError(f"{given!r} is neither the id of a score (see `scrubbing history`) nor a file")
@@ -68,15 +80,15 @@ def _score(given: str, store: Store | None) -> Score:
     return score
 
 
-def _named(given: Sequence[str], scores: Sequence[Score]) -> dict[str, Score]:
+def _named(given: Sequence[str], scores: Sequence["Score"]) -> "dict[str, Score]":
     """Scores by their names, and by what was given for them where names are missing or not their own."""
     names = Counter(score.name for score in scores)
     own = [score.name if score.name and names[score.name] == 1 else None for score in scores]
     labels = [name or f"{score.name or 'score'} ({said})" for name, score, said in zip(own, scores, given, strict=True)]
-    return {printable(label): score for label, score in zip(labels, scores, strict=True)}
+    return dict(zip(labels, scores, strict=True))
 
 
-def _tried(store: Store, ids: Sequence[int]) -> int:
+def _tried(store: "Store", ids: Sequence[int]) -> int:
     """How many hypotheses the store has on the model and data of these scores."""
     on = {(entry.model, entry.data) for entry in store.history() if entry.id in ids}
     return max((store.tried(*model_and_data) for model_and_data in on), default=0)

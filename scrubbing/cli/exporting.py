@@ -4,12 +4,8 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.text import Text
 
-from scrubbing.cli.listing import DataOption, ModelOption, NameOption, SuiteOption
-from scrubbing.cli.places import StoreOption, store_to_read
-from scrubbing.store.files import check_writable
+from scrubbing.cli.options import MOST, DataFilter, ModelFilter, NameFilter, StoreOption, SuiteFilter
 
 
 def export(
@@ -17,11 +13,11 @@ def export(
     by_reference: Annotated[
         bool, typer.Option("--by-reference", help="A row for each reference of each score, with its losses.")
     ] = False,
-    last: Annotated[int | None, typer.Option(min=1, help="Only the newest so many; by default all.")] = None,
-    suite: SuiteOption = None,
-    name: NameOption = None,
-    model: ModelOption = None,
-    data: DataOption = None,
+    last: Annotated[int | None, typer.Option(min=1, max=MOST, help="Only the newest so many; by default all.")] = None,
+    suite: SuiteFilter = None,
+    name: NameFilter = None,
+    model: ModelFilter = None,
+    data: DataFilter = None,
     store: StoreOption = None,
 ) -> None:
     """Write the recorded scores as a table, one row for each score or each reference.
@@ -30,10 +26,16 @@ def export(
 
         scrubbing export losses.parquet --by-reference --last 10
     """
-    from scrubbing.store.frames import write_frame  # pandas takes a second that other commands need not pay
+    from rich.text import Text
+
+    from scrubbing.cli.output import show
+    from scrubbing.cli.places import store_file
+    from scrubbing.store import Store
+    from scrubbing.store.files import check_writable
+    from scrubbing.store.frames import write_frame
 
     check_writable(file)
-    found = store_to_read(store)
+    found = Store(store_file(store))
     table = found.frame(by_reference=by_reference, last=last, suite=suite, name=name, model=model, data=data)
     write_frame(table, file)
-    Console().print(Text(f"{len(table)} rows in {file}"))
+    show(Text(f"{len(table)} rows in {file}"))

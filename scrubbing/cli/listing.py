@@ -1,32 +1,18 @@
 """`scrubbing history`."""
 
-from collections.abc import Iterable, Sequence
-from itertools import groupby
 from typing import Annotated
 
 import typer
-from rich.console import Console, Group, RenderableType
-from rich.table import Table
-from rich.text import Text
 
-from scrubbing.cli.places import StoreOption, store_to_read
-from scrubbing.cli.text import printable
-from scrubbing.store import Entry, Store
-
-HASH = 6  # digits of a hash that are shown
-
-SuiteOption = Annotated[str | None, typer.Option("--suite", help="Only the scores of this suite.")]
-NameOption = Annotated[str | None, typer.Option("--name", help='Only hypotheses of this name: "naive", or "naive/Q".')]
-ModelOption = Annotated[str | None, typer.Option("--model", help="Only models whose hash begins so.")]
-DataOption = Annotated[str | None, typer.Option("--data", help="Only data whose hash begins so.")]
+from scrubbing.cli.options import MOST, DataFilter, ModelFilter, NameFilter, StoreOption, SuiteFilter
 
 
 def history(
-    last: Annotated[int, typer.Option(min=1, help="How many scores to show, the newest.")] = 30,
-    suite: SuiteOption = None,
-    name: NameOption = None,
-    model: ModelOption = None,
-    data: DataOption = None,
+    last: Annotated[int, typer.Option(min=1, max=MOST, help="How many scores to show, the newest.")] = 30,
+    suite: SuiteFilter = None,
+    name: NameFilter = None,
+    model: ModelFilter = None,
+    data: DataFilter = None,
     store: StoreOption = None,
 ) -> None:
     """List the scores that were recorded, run by run, the newest last.
@@ -35,55 +21,14 @@ def history(
 
         scrubbing history --suite induction --name naive
     """
-    found = store_to_read(store)
-    entries = found.history(last=last, suite=suite, name=name, model=model, data=data)
-    Console().print(history_table(entries, found))
+    from scrubbing.cli.output import show
+    from scrubbing.cli.places import store_file
+    from scrubbing.cli.recorded import history_table
+    from scrubbing.store.entries import count_hypotheses, read_entries  # not the whole store, which imports torch
+    from scrubbing.store.schema import connected
 
-
-def history_table(entries: Sequence[Entry], store: Store) -> RenderableType:
-    """The runs, each with its scores, and how many hypotheses were tried on what."""
-    if not entries:
-        return Text("no scores that fit are recorded")
-    width = max(len(str(entry.id)) for entry in entries)
-    parts: list[RenderableType] = []
-    for _, run in groupby(entries, key=lambda entry: entry.run):
-        parts += [*_run(list(run), width), Text("")]
-    return Group(*parts, *_tried(entries, store))
-
-
-def _run(entries: Sequence[Entry], width: int) -> list[RenderableType]:
-    first = entries[0]
-    title = Text(f"{first.time.astimezone():%Y-%m-%d %H:%M}", "bold")
-    title.append(f"  {printable(first.suite or 'scrub')}")
-    draws = f" x {first.draws} draws" if first.draws > 1 else ""
-    measured = f"{first.references} references{draws}, seed {first.seed}, "
-    title.append(f"   {measured}model {first.model[:HASH]}, data {first.data[:HASH]}", "dim")
-    table = Table.grid(padding=(0, 2), expand=False)
-    table.add_column(justify="right", width=width, style="dim")
-    table.add_column(width=80 - width - 2 - 44, overflow="fold")
-    table.add_column(justify="right", width=7, style="bold")
-    table.add_column(width=18)
-    table.add_column(justify="right", width=13, style="dim")
-    for entry in entries:
-        table.add_row(str(entry.id), _name(entry), *recovered(entry), Text(f"loss {entry.scrubbed:.4g}"))
-    return [title, table]
-
-
-def recovered(entry: Entry) -> tuple[Text, Text]:
-    """The percentage that a score recovers, and its interval."""
-    if entry.recovered is None:
-        return Text("-"), Text("nothing to recover", "not bold dim")
-    low, high = entry.interval or (None, None)
-    interval = "unbounded" if low is None or high is None else f"{100 * low:.1f} to {100 * high:.1f}"
-    return Text(f"{100 * entry.recovered:.1f}%"), Text(interval, "dim")
-
-
-def _name(entry: Entry) -> Text:
-    return Text(printable(entry.name or f"hypothesis {entry.hypothesis[:HASH]}"))
-
-
-def _tried(entries: Iterable[Entry], store: Store) -> Iterable[Text]:
-    for model, data in dict.fromkeys((entry.model, entry.data) for entry in entries):
-        count = store.tried(model, data)
-        tried = "1 hypothesis was" if count == 1 else f"{count} different hypotheses were"
-        yield Text(f"{tried} tried on model {model[:HASH]} and data {data[:HASH]}", "dim")
+    with connected(store_file(store)) as connection:
+        entries = read_entries(connection, last=last, suite=suite, name=name, model=model, data=data)
+        measured = dict.fromkeys((entry.model, entry.data) for entry in entries)
+        tried = {(model, data): count_hypotheses(connection, model, data) for model, data in measured}
+    show(history_table(entries, tried))

@@ -3,28 +3,18 @@
 import os
 from contextlib import closing
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING
 
-import typer
 from platformdirs import user_data_path
-from rich.console import Console
-from rich.text import Text
 
+from scrubbing.cli.options import VARIABLE
+from scrubbing.cli.running import say
 from scrubbing.errors import DataError, StoreError
-from scrubbing.store import Store
-from scrubbing.store.schema import opened, telling
 
-VARIABLE = "SCRUBBING_STORE"
+if TYPE_CHECKING:
+    from scrubbing.store import Store
+
 OFF = "off"
-
-StoreOption = Annotated[
-    Path | None,
-    typer.Option(
-        "--store",
-        show_default=False,
-        help=f"The file that scores are recorded in; by default {VARIABLE}, or store.db in the user's data folder.",
-    ),
-]
 
 
 def default_file() -> Path:
@@ -32,33 +22,40 @@ def default_file() -> Path:
     return user_data_path("scrubbing", appauthor=False) / "store.db"
 
 
-def store_to_read(given: Path | None) -> Store:
-    """The store that a command asks.
+def store_file(given: Path | None) -> Path:
+    """The file of the store that a command asks.
 
     Raises `DataError` where it is turned off.
     """
     named = os.environ.get(VARIABLE)
     if given is None and named == OFF:
         raise DataError(f"{VARIABLE}={OFF} turns the store off; name a file with --store FILE")
-    return Store(given or (Path(named) if named else default_file()))
+    path = given or (Path(named) if named else default_file())
+    try:
+        return path.expanduser()
+    except RuntimeError:
+        raise DataError(f"there is no store {path}: nobody here is called {path.parts[0][1:]!r}") from None
 
 
-def store_to_write(given: Path | None, *, off: bool, recompute: bool, suite: str) -> Store | None:
+def store_to_write(given: Path | None, *, off: bool, recompute: bool, suite: str) -> "Store | None":
     """The store that a run is recorded in, which is there after this; None for none.
 
     Raises `StoreError` if one that was named cannot be opened. For the default one that is a line on standard error.
     """
+    from scrubbing.store import Store
+    from scrubbing.store.schema import opened, telling
+
     named = os.environ.get(VARIABLE)
     if off and given is not None:
         raise DataError("--store names a file and --no-store asks for none; leave one of them out")
     if off or (given is None and named == OFF):
         return None
-    store = Store(store_to_read(given).path, reuse=not recompute, suite=suite)
+    store = Store(store_file(given), reuse=not recompute, suite=suite)
     try:
         with telling(store.file), closing(opened(store.file)):
             return store
     except StoreError as error:
         if given or named:
             raise
-        Console(stderr=True, soft_wrap=True).print(Text(f"scrubbing: nothing will be recorded: {error}"))
+        say(f"nothing will be recorded: {error}")
         return None

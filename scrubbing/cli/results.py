@@ -77,9 +77,9 @@ def ladder_table(suite: Suite, scores: Mapping[str, Score]) -> RenderableType:
     rungs = list(dict.fromkeys(name.partition("/")[0] for name in scores))
     title = Text(f"{suite.title}: percent of the loss recovered, with 95% intervals", style="bold")
     table = Table()
-    table.add_column("hypothesis")
+    table.add_column("hypothesis", overflow="fold")
     for column in columns:
-        table.add_column(column or "recovered", justify="center")
+        table.add_column(column or "recovered", justify="center", no_wrap=True)
     for rung in rungs:
         names = [f"{rung}/{column}" if column else rung for column in columns]
         table.add_row(rung, *(_cell(scores.get(name), suite.published.get(name)) for name in names))
@@ -108,6 +108,8 @@ def _cell(score: Score | None, published: int | float | None) -> Text:
 
 def _about(suite: Suite, score: Score) -> RenderableType:
     grid = Table.grid(padding=(0, 2))
+    grid.add_column(no_wrap=True)
+    grid.add_column(overflow="fold")
     lines = {k: v for k, v in suite.about.items() if isinstance(v, str)} | {"seed": str(score.seed)}
     if suite.published:
         lines["published"] = "Redwood Research 2022, on another model and other text"

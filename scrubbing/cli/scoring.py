@@ -1,13 +1,12 @@
 """`scrubbing score`."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
-from rich.text import Text
 
-from scrubbing.cli.experiments import (
+from scrubbing.cli.options import (
+    VARIABLE,
     DataFile,
     DeviceOption,
     MemoryOption,
@@ -16,14 +15,14 @@ from scrubbing.cli.experiments import (
     Precision,
     PrecisionOption,
     ReferencesOption,
+    SeedOption,
+    SetOption,
+    StoreOption,
     SuiteArgument,
-    experiments,
-    settings,
 )
-from scrubbing.cli.places import VARIABLE, StoreOption, store_to_write
-from scrubbing.cli.results import ladder_table, results, write_json
-from scrubbing.score import Recalled
-from scrubbing.store.files import check_writable
+
+if TYPE_CHECKING:
+    from scrubbing.score import Recalled
 
 
 def score(
@@ -31,12 +30,16 @@ def score(
     model: ModelFolder = None,
     data: DataFile = None,
     only: OnlyOption = None,
+    options: SetOption = None,
     references: ReferencesOption = None,
-    seed: Annotated[int, typer.Option(help="What everything random is derived from.")] = 0,
+    seed: SeedOption = 0,
     dtype: PrecisionOption = Precision.float32,
     device: DeviceOption = "cpu",
     memory: MemoryOption = None,
     json: Annotated[Path | None, typer.Option(help="Write the results to this file as well.")] = None,
+    heads: Annotated[
+        bool, typer.Option("--heads", help="Print what each head attends to, by which roles are found, and stop.")
+    ] = False,
     store: StoreOption = None,
     no_store: Annotated[bool, typer.Option("--no-store", help=f"Record nothing (also: {VARIABLE}=off).")] = False,
     recompute: Annotated[
@@ -52,25 +55,35 @@ def score(
     Every score is recorded (`scrubbing history` lists them): a run that was interrupted goes on where it was when it
     is given again, and one that is recorded already is answered at once, bit for bit.
     """
+    from scrubbing.store.files import check_writable
+
     if json is not None:
         check_writable(json)
-    chosen = experiments(suite, model=model, data=data, only=only, dtype=dtype, device=device)
+    from rich.console import Group
+
+    from scrubbing.cli import suites
+    from scrubbing.cli.output import show
+    from scrubbing.cli.places import store_to_write
+    from scrubbing.cli.results import ladder_table, results, write_json
+    from scrubbing.cli.settings import scrub_settings
+
+    if heads:
+        show(suites.heads(suite, model=model, data=data, dtype=dtype, device=device))
+        return
+    chosen = suites.experiments(suite, model=model, data=data, only=only, options=options, dtype=dtype, device=device)
     record = store_to_write(store, off=no_store, recompute=recompute, suite=suite)
-    scores = chosen.score(**settings(chosen, references=references, memory=memory, seed=seed), store=record)
-    console = Console()
-    console.print(ladder_table(chosen, scores))
+    scores = chosen.score(**scrub_settings(chosen, references=references, memory=memory, seed=seed), store=record)
     recalled = next(iter(scores.values())).recalled
-    if recalled:
-        console.print(_recalled(recalled))
-    if json is not None:
-        about = {
-            "dtype": dtype.value,
-            "device": device,
-            **({"recorded": recalled.time.isoformat()} if recalled else {}),
-        }
-        write_json(results(chosen, scores, about), json)
+    if json is not None:  # before anything is printed: whoever reads that may be gone
+        about = {"dtype": dtype.value, "device": device}
+        when = {"recorded": recalled.time.isoformat()} if recalled else {}
+        write_json(results(chosen, scores, about | when), json)
+    table = ladder_table(chosen, scores)
+    show(Group(table, _recalled(recalled)) if recalled else table)
 
 
-def _recalled(recalled: Recalled) -> Text:
+def _recalled(recalled: "Recalled"):
+    from rich.text import Text
+
     when = f"{recalled.time.astimezone():%Y-%m-%d %H:%M}"
     return Text(f"recorded {when}, and not computed again (--recompute would)", "yellow")

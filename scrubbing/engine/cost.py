@@ -5,12 +5,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from fractions import Fraction
 from functools import partial
-from textwrap import wrap
 from typing import Any
 
 import numpy as np
 import torch
 from pydantic import BaseModel, ConfigDict
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
 from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
 
 from scrubbing.engine.component import Component
@@ -19,8 +21,9 @@ from scrubbing.engine.expressions import Call, Expression, Gathered, Item, Leaf,
 from scrubbing.engine.memory import allocations_of, readable
 from scrubbing.engine.row_sharing import Arranged, RowsOfDraws
 from scrubbing.engine.sampling.streams import Drawn, Pool, References, Stream
+from scrubbing.errors import printable
+from scrubbing.score.tables import rendered, titled
 
-WIDTH = 80  # characters of a line of print
 AT_ONCE = 4096  # draws whose evaluated positions are counted together
 
 Shape = tuple[int, ...]
@@ -81,22 +84,32 @@ class Cost(BaseModel):
     kinds: tuple[Kind, ...]
 
     def __str__(self) -> str:
-        plain = ", ".join(f"{_shortened(stream)} {calls}" for stream, calls in self.plain.items() if calls)
-        calls = f"{self.streams} streams of rows; calls on one stream: {plain or 'none'}; on several: {self.mixed}"
-        lines = [
-            f"{self.hypotheses} hypotheses, {self.draws:,} draws of {self.chunk:,} at a time",
-            *wrap(calls, WIDTH, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False),
-            f"{self.logits_rows:,} rows of logits",
-            f"{scaled(self.flops)}FLOP, {scaled(self.once)}FLOP of them once",
-            f"{readable(self.peak_bytes)} at most, of {readable(self.memory)} allowed",
-        ]
-        names = [_shortened(kind.name) for kind in self.kinds]
-        width = max(map(len, names), default=0)
-        table = [
-            f"  {name:<{width}}  {kind.calls:>5} calls  {scaled(kind.flops):>8}FLOP"
-            for name, kind in zip(names, self.kinds, strict=True)
-        ]
-        return "\n".join([*lines, *table])
+        return rendered(self.table())
+
+    def table(self) -> RenderableType:
+        """The whole, one line each, and the functions that are called, the most work first."""
+        grid = Table.grid(padding=(0, 2))
+        for name, value in self._lines():
+            grid.add_row(Text(name, style="dim"), Text(value))
+        rows = [self._row(kind.name, [kind]) for kind in self.kinds if kind.flops]
+        others = [kind for kind in self.kinds if not kind.flops]
+        if others:
+            rows.append(self._row(f"{len(others)} without matrix products", others))
+        return Group(grid, Text(""), titled("by function", ["function", "calls", "mixed", "operations", "share"], rows))
+
+    def _lines(self) -> Iterator[tuple[str, str]]:
+        yield "hypotheses", f"{self.hypotheses:,}"
+        yield "draws", f"{self.draws:,}, {self.chunk:,} at a time"
+        yield "streams of rows", f"{self.streams:,}"
+        yield "calls", f"{sum(self.plain.values()):,} plain, {self.mixed:,} mixed"
+        yield "rows of logits", f"{self.logits_rows:,}"
+        yield "operations", f"{scaled(self.flops)}FLOP, {scaled(self.once)}FLOP of them once"
+        yield "memory", f"{readable(self.peak_bytes)} at most, of {readable(self.memory)} allowed"
+
+    def _row(self, name: str, kinds: Sequence[Kind]) -> tuple[str, ...]:
+        calls, mixed, flops = (sum(getattr(kind, field) for kind in kinds) for field in ("calls", "mixed", "flops"))
+        share = f"{flops / self.flops:.0%}" if flops else ""
+        return printable(name), f"{calls:,}", f"{mixed:,}", f"{scaled(flops)}FLOP", share
 
 
 def cost(evaluator: Evaluator, roots: Sequence[Expression], hypotheses: int) -> Cost:
@@ -210,11 +223,6 @@ def _label(stream: Stream | Pool) -> str:
             return "/".join(key)
         case _:
             return "given rows"
-
-
-def _shortened(name: str, width: int = 50) -> str:
-    """A name without its beginning where it is too long for a line: the end tells nodes apart."""
-    return name if len(name) <= width else f"...{name[3 - width :]}"
 
 
 def scaled(number: int) -> str:

@@ -9,8 +9,9 @@ from pathlib import Path
 import pandas as pd
 
 from scrubbing.errors import DataError, ScrubbingWarning, StoreError
+from scrubbing.store.entries import Entry
 from scrubbing.store.files import writing
-from scrubbing.store.reading import Entry, read_score
+from scrubbing.store.reading import read_score
 
 
 def frame(connection: sqlite3.Connection, entries: Sequence[Entry], *, by_reference: bool) -> pd.DataFrame:

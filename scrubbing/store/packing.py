@@ -16,6 +16,7 @@ from torch import Tensor
 from scrubbing.errors import StoreError
 from scrubbing.graph.fingerprint import content_hash
 from scrubbing.score import Score
+from scrubbing.store.entries import check_written
 from scrubbing.store.record.plausible import implausible
 
 TYPES = {"i": "<i8", "f": "<f8"}
@@ -60,12 +61,6 @@ def pack(score: Score) -> Packed:
     for name in [name for name, array in columns.items() if array]:
         del content["by_reference"][name]
     return Packed(json.dumps(content), {name: array for name, array in columns.items() if array})
-
-
-def check_written(score: str, losses: str, digest: str) -> None:
-    """Raise `StoreError` for a row of the store that is not what was written."""
-    if content_hash(score + losses) != digest:
-        raise StoreError("its content is not what was written")
 
 
 def unpack(score: str, losses: str, digest: str, array: Callable[[str], Array]) -> Score:

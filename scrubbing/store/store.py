@@ -10,8 +10,9 @@ from scrubbing.errors import StoreError
 from scrubbing.graph import Graph
 from scrubbing.graph.hypothesis import Hypothesis
 from scrubbing.score import Score
+from scrubbing.store.entries import Entry, count_hypotheses, read_entries
 from scrubbing.store.identity import model_hash
-from scrubbing.store.reading import Entry, count_hypotheses, read_entries, read_record, read_score
+from scrubbing.store.reading import read_record, read_score
 from scrubbing.store.record import Record, data_hash
 from scrubbing.store.schema import connected
 

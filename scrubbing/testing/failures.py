@@ -30,7 +30,7 @@ def why(op: str, left: object, right: object, scores: Sequence[Score]) -> list[s
 
 def ladder(scores: Iterable[Score]) -> list[str]:
     """One line for each score."""
-    return list(_table((score, printable(str(score))) for score in scores))
+    return list(_table((score, str(score)) for score in scores))
 
 
 def ladder_in_short(scores: Iterable[Score]) -> list[str]:
@@ -39,18 +39,13 @@ def ladder_in_short(scores: Iterable[Score]) -> list[str]:
 
 
 def _table(rows: Iterable[tuple[Score, str]]) -> Iterator[str]:
-    named = [(printable(score.name or "(unnamed)"), text) for score, text in rows]
+    named = [(score.name or "(unnamed)", text) for score, text in rows]
     width = max((len(name) for name, _ in named), default=0)
     yield from (f"  {name:{width}}   {text}" for name, text in named)
 
 
 def _quoted(score: Score) -> str:
-    return printable(repr(score.name)) if score.name else "the unnamed score"
-
-
-def printable(text: str) -> str:
-    """Text that a terminal shows and does not obey."""
-    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+    return repr(score.name) if score.name else "the unnamed score"
 
 
 # -- comparisons
@@ -100,7 +95,7 @@ def _numbers(score: Score) -> tuple[float | None, ...]:
 
 
 def _shown(value: object) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else printable(repr(value))
+    return f"{value:.4g}" if isinstance(value, float) else repr(value)
 
 
 # -- what stands below
@@ -141,7 +136,7 @@ def _stood_in(score: Score, i: int) -> list[str]:
     for path, rows in score.donors.items():
         row = rows[i * score.draws]
         if np.any(row != score.by_reference.reference[i]):
-            places.setdefault(f"row {row}" if np.ndim(row) == 0 else "rows by position", []).append(printable(path))
+            places.setdefault(f"row {row}" if np.ndim(row) == 0 else "rows by position", []).append(path)
     return [f"{rows} at {paths[0]}{_and_more(len(paths) - 1)}" for rows, paths in places.items()]
 
 

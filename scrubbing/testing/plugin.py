@@ -5,11 +5,13 @@ rest is in `scrubbing.testing`, loaded when a test first asks for a score.
 """
 
 import sys
-from collections.abc import Generator
+from collections.abc import Generator, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+
+from scrubbing.errors import printable
 
 if TYPE_CHECKING:
     from scrubbing.testing.fixture import Scrub
@@ -77,7 +79,7 @@ def pytest_configure(config: pytest.Config) -> None:
         try:
             check_writable(path)
         except DataError as error:
-            raise pytest.UsageError(f"--scrub-report: {error}") from None
+            raise pytest.UsageError(printable(f"--scrub-report: {error}")) from None
 
 
 def pytest_report_header(config: pytest.Config) -> str | None:
@@ -112,13 +114,18 @@ def pytest_runtest_protocol(item: pytest.Item) -> None:
 # -- failures
 
 
+def _shown(lines: Iterable[str] | None) -> list[str] | None:
+    """All that this plugin prints: names come from users and their data, and may not steer a terminal."""
+    return None if lines is None else list(map(printable, lines))
+
+
 def pytest_assertrepr_compare(config: pytest.Config, op: str, left: object, right: object) -> list[str] | None:
     if "scrubbing.score" not in sys.modules:  # then neither side is a score, or read from one
         return None
     from scrubbing.testing.failures import why
 
     known = config.stash.get(_scores, None)
-    return why(op, left, right, [asked.score for asked in known or ()])
+    return _shown(why(op, left, right, [asked.score for asked in known or ()]))
 
 
 @pytest.hookimpl(wrapper=True)
@@ -130,7 +137,7 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
 
         scores = known.of_test(item.nodeid)
         if scores:
-            report.sections.append(("Scores of this test", "\n".join(ladder(scores))))
+            report.sections.append(("Scores of this test", "\n".join(_shown(ladder(scores)) or ())))
     return report
 
 
@@ -183,7 +190,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
     if report is None or quiet or (path is None and not report.scores):
         return
     terminalreporter.write_sep("=", TITLE)
-    for line in report.lines(all_tests=terminalreporter.verbosity > 0):
+    for line in _shown(report.lines(all_tests=terminalreporter.verbosity > 0)) or ():
         terminalreporter.write_line(line)
     crashed = config.stash.get(_crashed, [])
     if crashed:
@@ -191,6 +198,6 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
             f"the scores of workers that crashed are missing: {', '.join(crashed)}", yellow=True
         )
     if problem is not None:
-        terminalreporter.write_line(f"--scrub-report: {problem}", red=True)
+        terminalreporter.write_line(printable(f"--scrub-report: {problem}"), red=True)
     elif path is not None:
-        terminalreporter.write_line(f"{len(report.scores)} scores written to {path}")
+        terminalreporter.write_line(printable(f"{len(report.scores)} scores written to {path}"))

@@ -10,7 +10,7 @@ from scrubbing.graph.fingerprint import digest
 from scrubbing.score import Score
 from scrubbing.store.files import write_whole
 from scrubbing.store.record import data_hash
-from scrubbing.testing.failures import ladder_in_short, printable
+from scrubbing.testing.failures import ladder_in_short
 from scrubbing.testing.scores import Asked
 
 SCHEMA = "scrubbing.tests/1"
@@ -72,7 +72,7 @@ class Report(Part):
                 by_test.setdefault(test, []).append(entry.score)
         shown = list(by_test) if all_tests else list(by_test)[:SHOWN_TESTS]
         for test in shown:
-            yield printable(test)
+            yield test
             yield from ladder_in_short(by_test[test])
         if len(shown) < len(by_test):
             yield f"and {len(by_test) - len(shown)} more tests; -v shows them all"

@@ -13,8 +13,9 @@ from command_line import Finished, command
 
 from hypotheses import toy
 from scrubbing import save_record, scrub
-from scrubbing.cli import app, places
-from scrubbing.cli.listing import history_table
+from scrubbing.cli import places
+from scrubbing.cli.commands import app
+from scrubbing.cli.recorded import history_table
 from scrubbing.store import Store
 
 COMMANDS = ("score", "history", "compare", "export")  # those with a store
@@ -274,8 +275,8 @@ def test_every_command_teaches_by_an_example(command, scrubbing):
 
 
 def test_every_command_is_listed(scrubbing):
-    assert {command.callback.__name__ for command in app.registered_commands} == {*COMMANDS, "explain"}
+    assert {command.name for command in app.registered_commands} == {*COMMANDS, "explain", "list"}
 
 
-def test_an_empty_history_says_so(tmp_path):
-    assert str(history_table([], Store(tmp_path / "none.db"))) == "no scores that fit are recorded"
+def test_an_empty_history_says_so():
+    assert str(history_table([], {})) == "no scores that fit are recorded"

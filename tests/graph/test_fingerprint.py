@@ -6,7 +6,6 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 import torch
-from scrubbing.lens.components.base import Component
 
 from hypotheses.toy import NETWORK
 from scrubbing.engine.component import Component

@@ -148,6 +148,20 @@ def test_any_failure_shows_the_scores_of_its_test_and_no_other_s(run):
     assert result.stdout.str().count("Scores of this test") == 1
 
 
+def test_names_cannot_command_the_terminal(run):
+    tests = """
+    from dataclasses import replace
+
+    def test_it(scrub):
+        assert scrub(replace(B, name="a\\x1b[31mred\\x9b")) > scrub(replace(A, name="b\\u202e"))
+    """
+    shown = run(tests, "--scrub-references", "50").stdout.str()
+    lines = [line for line in shown.splitlines() if "recovered" in line]
+    assert len(lines) > 4
+    assert all(line.isprintable() for line in lines)
+    assert r"a\x1b[31mred\x9b" in shown
+
+
 def test_other_comparisons_are_explained_as_ever(run):
     result = run("    def test_it():\n        assert [1, 2] == [1, 3]")
     result.stdout.fnmatch_lines(["E       assert [[]1, 2[]] == [[]1, 3[]]", "*At index 1 diff: 2 != 3"])

@@ -105,7 +105,7 @@ def test_a_long_table_is_cut_unless_all_is_asked_for():
         many.of([A], {}, test=f"t.py::test[\x1b{i}]")
     report = Report.of(many)
     lines = list(report.lines())
-    assert lines[0] == "t.py::test[\\x1b0]"
+    assert lines[0] == "t.py::test[\x1b0]"
     assert lines[-1] == "and 2 more tests; -v shows them all"
     assert len(lines) == 2 * SHOWN_TESTS + 1
     assert len(list(report.lines(all_tests=True))) == 2 * (SHOWN_TESTS + 2)

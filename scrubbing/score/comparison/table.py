@@ -7,6 +7,8 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from scrubbing.errors import printable
+
 if TYPE_CHECKING:
     from scrubbing.score.comparison.comparison import Comparison, Difference, Standing
 
@@ -79,4 +81,4 @@ def _p(p: float) -> str:
 
 def _plain(text: str) -> Text:
     """Names come from anywhere: nothing in them is markup or moves the cursor."""
-    return Text("".join(c if c.isprintable() else "\ufffd" for c in text))
+    return Text(printable(text))

@@ -8,7 +8,8 @@ import torch
 from tokenizers import Tokenizer
 
 from hypotheses import induction
-from hypotheses.induction.suite import SHIPPED, measure_heads
+from hypotheses.induction.measuring import measure_heads
+from hypotheses.induction.suite import SHIPPED
 from scrubbing.lens import load_transformer, transformer
 
 FEW = 48

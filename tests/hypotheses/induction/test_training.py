@@ -17,8 +17,8 @@ from hypotheses.induction.corpus import (
     token_stream,
     train_tokenizer,
 )
+from hypotheses.induction.measuring import measure_heads
 from hypotheses.induction.retrain import configuration
-from hypotheses.induction.suite import measure_heads
 from hypotheses.induction.training import (
     Recipe,
     batch,
