@@ -16,8 +16,8 @@ from torch import Tensor
 from scrubbing.engine.component import Component
 from scrubbing.engine.expressions import Call, Expression, evaluation_order
 from scrubbing.lens.components.attention import FusedHeads, FusedHeadsAt
+from scrubbing.lens.components.comparing import FinalStream
 from scrubbing.lens.components.loss import LossAt
-from scrubbing.lens.components.low_rank import FinalStream
 from scrubbing.lens.components.projection import ProjectionAt, ProjectionOfNormalised
 from scrubbing.lens.components.residual import OutputProjection, PerHead, Resid, Sum
 
