@@ -1,7 +1,7 @@
 """A function gets rows and gives rows: what does otherwise is named, and nothing that only rounds is accused."""
 
 import warnings
-from functools import partial
+from functools import cache, partial
 
 import numpy as np
 import pytest
@@ -73,9 +73,7 @@ WRITES = {
     "numpy that shares memory": (in_numpy, ("before",), "before"),
     "nothing that shows": (what_changes_nothing, ("before",), "before"),
     "text": (in_text, ("text",), "text"),
-    "a detached tensor": (lambda before: before.detach().sort(dim=1, descending=True)[0].abs_() + before.detach().abs_(),
-                          ("before",), "before"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize(("fn", "inputs", "written"), [pytest.param(*case, id=name) for name, case in WRITES.items()])
@@ -90,7 +88,7 @@ def test_a_view_of_what_another_node_reads_is_written_into():
     graph = Graph(
         a=lambda x: 1 * x, part=lambda a: a[:, :1], fn=lambda part: part.relu_(), loss=lambda a, fn, y: a.sum(1) + y
     )
-    with pytest.raises(DataError, match="^'fn' writes into its input 'part'"):
+    with pytest.raises(DataError, match=r"^'fn' writes into its input 'part'"):
         check(graph)
 
 
@@ -138,18 +136,15 @@ MIXES = {
     "the number of rows": lambda x: x * len(x),
     "a branch on the number of rows": lambda x: x if x.shape[0] > 1 else 0 * x,
     "a branch that keeps the integers of most": lambda x: x.long() + (x.shape[0] == 1),
-    "squeeze": lambda x: x.squeeze(),
     "squeeze of one row": Squeezing(),
     "a tuple of which one part is mixed": lambda x: (x, x - x.mean(0)),
     "one entry": lambda x: torch.cat([x[:, :1], x[:, 1:] - x[:, 1:].mean()], dim=1),
-    "NaN where another row is": lambda x: x / (x.sum() - x.sum()),
     "bfloat16": lambda x: x.bfloat16() - x.bfloat16().mean(0),
     "numpy": lambda x: np.sort(x.numpy(), axis=0),
 }
 
 
-@pytest.mark.parametrize("fn", [pytest.param(fn, id=name) for name, fn in MIXES.items() if name not in ("squeeze",
-                         "NaN where another row is")])  # fmt: skip
+@pytest.mark.parametrize("fn", [pytest.param(fn, id=name) for name, fn in MIXES.items()])
 def test_a_function_that_mixes_rows_is_named(fn):
     with pytest.raises(
         DataError, match=r"^'fn' (gives a row another value when other rows stand beside it|returns sh)"
@@ -179,11 +174,10 @@ LENGTHS = {
     "turned": (lambda x: x.T, r"\[2, 4\]"),
     "a constant": (lambda x: torch.zeros(3), r"\[3\]"),
     "rows apart": (lambda x: tuple(x), r"\[2\]"),
-    "numpy": (lambda x: x.numpy().sum(), None),
 }
 
 
-@pytest.mark.parametrize(("fn", "shape"), [pytest.param(*c, id=name) for name, c in LENGTHS.items() if c[1]])
+@pytest.mark.parametrize(("fn", "shape"), [pytest.param(*c, id=name) for name, c in LENGTHS.items()])
 def test_another_length_is_named_with_its_shape(fn, shape):
     with pytest.raises(
         DataError, match=rf"^'fn' returns shape {shape} for 4 rows; a node returns one entry for each row"
@@ -204,18 +198,19 @@ def test_a_constant_is_declared():
 
 @pytest.mark.parametrize("fn", [lambda x: x[:1], lambda x: x.sum(), lambda x: x.mean(0)])
 def test_what_is_declared_to_be_constant_is_constant(fn):
-    with pytest.raises(DataError, match="^'fn' is declared to be constant, and has another value for other rows"):
+    with pytest.raises(DataError, match=r"^'fn' is declared to be constant, and has another value for other rows"):
         check(network(fn, constant=True))
 
 
 # -- what is right
 
 
+@cache
 def randomly(*shape, seed=0):
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
 
 
-def perceptron(x, *, width=512, depth=12, dtype=torch.float32):
+def perceptron(x, *, width=256, depth=10, dtype=torch.float32):
     """A large random network: its sums are rounded otherwise for other numbers of rows."""
     x = x.to(dtype) @ randomly(x.shape[1], width).to(dtype)
     for layer in range(depth):
@@ -281,24 +276,24 @@ def test_the_shortest_datasets_are_looked_at_too(rows, name):
 def test_a_feature_is_no_random_number():
     explanation = Graph(a=lambda x: torch.rand(len(x)), loss=reads("a", "y"))
     with pytest.raises(
-        DataError, match="^the feature of 'a' has other values when it is asked again for the same rows"
+        DataError, match=r"^the feature of 'a' has other values when it is asked again for the same rows"
     ):
         check_features(explanation, DATA)
 
 
 @pytest.mark.parametrize("name", ["centred", "a sort", "a shift along rows", "the number of rows"])
 def test_features_are_by_row(name):
-    with pytest.raises(DataError, match="^'a' gives a row another value"):
+    with pytest.raises(DataError, match=r"^'a' gives a row another value"):
         check_features(Graph(a=Node(MIXES[name], ("x",)), loss=reads("a", "y")), DATA)
 
 
 def test_features_do_not_write():
-    with pytest.raises(DataError, match="^'a' writes into its input 'x'"):
+    with pytest.raises(DataError, match=r"^'a' writes into its input 'x'"):
         check_features(Graph(a=lambda x: x.mul_(2), loss=reads("a", "y")), DATA)
 
 
 def test_a_missing_column_is_named():
-    with pytest.raises(DataError, match="^the data have no column 'nowhere'"):
+    with pytest.raises(DataError, match=r"^the data have no column 'nowhere'"):
         check_features(Graph(a=lambda nowhere: nowhere, loss=reads("a", "y")), DATA)
 
 
@@ -326,7 +321,7 @@ def failing(when):
 def test_an_error_of_the_network_is_told_by_its_node_whenever_it_comes(calls_before):
     fn, calls = failing(lambda calls: len(calls) > calls_before)
     h = Hypothesis(NETWORK | {"a": Node(fn, ("x",))}, Graph(loss=reads("y")))
-    with pytest.raises(NodeError, match="^the function of 'a' raised ValueError: out of cheese$") as raised:
+    with pytest.raises(NodeError, match=r"^the function of 'a' raised ValueError: out of cheese$") as raised:
         scrub(h, DATA, baseline=baseline, references=100, draws=3, memory=2**12)
     assert raised.value.node == "a"
     assert isinstance(raised.value.__cause__, ValueError)
@@ -336,7 +331,7 @@ def test_an_error_of_the_network_is_told_by_its_node_whenever_it_comes(calls_bef
 @pytest.mark.parametrize("rows", [1, 6])
 def test_an_error_of_a_feature_is_told_by_its_node(rows):
     fn, _ = failing(lambda calls: calls[-1] >= rows)
-    with pytest.raises(NodeError, match="^the function of 'a' raised ValueError: out of cheese$"):
+    with pytest.raises(NodeError, match=r"^the function of 'a' raised ValueError: out of cheese$"):
         scrub(Hypothesis(NETWORK, EXACT | {"a": Node(fn, ("x",))}), DATA, baseline=baseline)
 
 
@@ -366,5 +361,5 @@ def test_an_error_of_ours_stays_as_it_is():
 
 def test_the_contract_is_checked_though_check_is_off_and_before_the_work():
     h = Hypothesis(NETWORK | {"a": lambda x: x - x.mean(0)}, EXACT)
-    with pytest.raises(DataError, match="^'a' gives a row another value"):
+    with pytest.raises(DataError, match=r"^'a' gives a row another value"):
         scrub(h, DATA, baseline=baseline, check=False)

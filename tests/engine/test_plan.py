@@ -106,11 +106,13 @@ def a_chain_of(claims):
     return Hypothesis(graph, Graph(claimed, loss=reads("n999", "label")))
 
 
+@pytest.mark.usefixtures("unchecked")
 @pytest.mark.parametrize("claims", [40, 1000])
 def test_a_chain_of_a_thousand_nodes_is_scored(claims):
     assert score(a_chain_of(claims), check=False).recovered == 1
 
 
+@pytest.mark.usefixtures("unchecked")
 def test_a_long_chain_of_donors_is_followed():
     """A donor of a donor of a donor: each is drawn among the rows that agree with the one before."""
     nodes = {f"n{i}": Node(lambda n: n + 2, (f"n{i - 1}" if i else "x",)) for i in range(150)}
@@ -129,6 +131,7 @@ def side_by_side(claims):
     return Hypothesis(graph, Graph({name: reads("x") for name in nodes}, loss=reads("label", *nodes)))
 
 
+@pytest.mark.usefixtures("unchecked")
 def test_thousands_of_claims_side_by_side_are_planned():
     h = side_by_side(claims := 3000)
     planned = prepare(h, DATA, h, Options()).jobs[0].scrubbed

@@ -6,6 +6,9 @@ import torch
 from scrubbing import Graph, Hypothesis, HypothesisError, Node, losses_by_position, per_position, reads, scrub
 from scrubbing import scrubbed_activations as activations
 from scrubbing.lens.components.loss import WeightedCrossEntropy
+from scrubbing.lens.components.norm import Norm
+from scrubbing.lens.components.readout import Readout
+from scrubbing.lens.components.residual import ResidualReader
 
 G = Graph(
     a=lambda x, z: 2 * x + z,
@@ -58,7 +61,7 @@ def test_the_end_of_a_path_is_enough_where_it_is_the_only_one():
 
 
 def test_names_are_checked():
-    with pytest.raises(HypothesisError, match="^the run visits no node 'bb' of I; did you mean 'b'"):
+    with pytest.raises(HypothesisError, match=r"^the run visits no node 'bb' of I; did you mean 'b'"):
         activations(H, DATA, "bb")
 
 
@@ -80,18 +83,21 @@ def test_a_value_per_position_is_put_together():
 
 # -- losses by position
 
+READOUT = Readout(ResidualReader(Norm(None)), torch.rand(5, 5, generator=torch.Generator().manual_seed(1)).double())
 LM = Graph(
-    logits=Node(lambda tokens: torch.nn.functional.one_hot(tokens * 3 % 5, 5).double() * tokens[..., None],
-                ("tokens",), position_axis=1),
+    resid=Node(lambda tokens: torch.nn.functional.one_hot(tokens * 3 % 5, 5).double(), ("tokens",), position_axis=1),
+    logits=Node(READOUT, ("resid",)),
     loss=Node(WeightedCrossEntropy(), ("logits", "labels", "weights")),
-)  # fmt: skip
+)
 WEIGHTS = torch.rand(12, 7, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
 TEXT = {
     "tokens": torch.arange(84).reshape(12, 7) * 11 % 5,
     "labels": torch.arange(84).reshape(12, 7) * 7 % 5,
     "weights": WEIGHTS / WEIGHTS.sum(dim=1, keepdim=True),
 }
-HALF = Hypothesis(LM, Graph(logits=lambda tokens: tokens[:, 0], loss=reads("logits", "labels", "weights")))
+HALF = Hypothesis(
+    LM, Graph(logits=Node(lambda tokens: tokens[:, 0], ("tokens",)), loss=reads("logits", "labels", "weights"))
+)
 
 
 @pytest.mark.parametrize("draws", [1, 3])
