@@ -13,7 +13,7 @@ import pytest
 from typer.main import get_command
 
 import scrubbing
-from scrubbing.cli import app
+from scrubbing.cli.commands import app
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf8")

@@ -1,7 +1,7 @@
-"""The contract of a node's function: it gets rows and gives rows, and does nothing else. Checked on a few rows.
+"""The contract of a node's function: rows in, rows out, and no side effects. Checked on a few rows.
 
-A function that mixes rows, or writes into its inputs, gives other answers when other rows stand beside; batches, memory
-bounds and the sharing of equal values would then change what a hypothesis scores.
+A function that mixes rows, or writes into its inputs, returns other values in another batch. The score would then
+depend on batch size, memory bounds and the sharing of equal values.
 """
 
 from typing import Any
@@ -24,7 +24,7 @@ Values = dict[str, Any]
 
 
 def check_network(G: Graph, columns: Columns) -> None:
-    """Raise unless every function of a network gets rows and gives rows.
+    """Raise unless every function of a network keeps the contract.
 
     Raises `DataError` that names the node, and `NodeError` for what a function raises itself.
     """
@@ -32,7 +32,7 @@ def check_network(G: Graph, columns: Columns) -> None:
 
 
 def check_features(I: Graph, columns: Columns) -> None:
-    """Raise unless every feature of an explanation gets rows and gives rows, and gives the same when asked again."""
+    """Raise unless every feature of an explanation keeps the contract, and returns the same when it is called again."""
     features = [name for name in I.order if name != I.output and _is_opaque(I[name])]
     first, again = (_check(I, features, columns) for _ in range(2))
     for name in features:
@@ -44,12 +44,12 @@ def check_features(I: Graph, columns: Columns) -> None:
 
 
 def _is_opaque(node: Node) -> bool:
-    """Whether nothing is known of a node's function: it is neither ours nor a claim of inputs alone."""
+    """Whether a node's function is the user's own: neither a component nor `reads`."""
     return not isinstance(node.fn, Reads | Component)
 
 
 def _check(graph: Graph, names: list[str], columns: Columns) -> Values:
-    """The values of some nodes on a few rows, once they are known to be by row."""
+    """The values of some nodes on a few rows, after the check that they have one entry per row."""
     if not names:
         return {}
     rows = np.arange(min(LOOKED_AT, len(next(iter(columns.values())))))
@@ -113,7 +113,7 @@ def _taken(value: Any, rows: np.ndarray) -> Any:
 
 
 def _same(a: Any, b: Any, tolerance: float) -> bool:
-    """Whether two values are equal in every array that they hold; what is no array is not looked into."""
+    """Whether two values are equal in every array that they hold; other parts are ignored."""
     return all(_close(x, y, tolerance) for x, y in zip(_arrays(a), _arrays(b), strict=False))
 
 
