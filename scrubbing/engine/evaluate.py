@@ -19,9 +19,7 @@ from scrubbing.errors import DataError, ScrubbingWarning
 
 Advance = Callable[[int], None]  # gets the number of draws that are done
 
-LARGEST = (
-    2**24
-)  # bytes of one tensor on a processor: for larger ones, the allocator asks the system each time, which is slow
+LARGEST = 2**24  # bytes of one tensor on a CPU: for larger ones the allocator asks the system each time, slowly
 
 
 @dataclass(frozen=True)

@@ -98,9 +98,7 @@ class Expressions:
 
     def __init__(self) -> None:
         self._known: dict[Any, Expression] = {}
-        self._forwards: dict[
-            Any, tuple[Graph, dict[str, Expression]]
-        ] = {}  # with the graph, or its id could be used again
+        self._forwards: dict[Any, tuple[Graph, dict[str, Expression]]] = {}  # the graph stays, or its id is used again
 
     def plain(self, graph: Graph, stream: Stream) -> Expression:
         """The graph's output by an ordinary forward pass on one stream."""

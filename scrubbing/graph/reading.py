@@ -1,4 +1,4 @@
-"""Files that somebody else made: opened only if they end, read only up to a size, and parsed without surprises.
+"""Read files that somebody else made: no pipes or devices, nothing above a size, and strict JSON.
 
 Every failure is an `OSError` or a `ValueError` with a reason in words; the caller adds the name of the file.
 """
