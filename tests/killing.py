@@ -99,7 +99,7 @@ def everywhere(file: Path) -> dict[str, int]:
     expected = score(0)
     seen = Counter({"kills": 0, "resumed": 0, "lost": 0, "unequal": 0, "failed": 0})
     finished = False
-    while not finished:
+    while not finished and not seen["failed"]:
         here = file.with_name(f"{seen['kills']}.db")
         finished = _attempt(here, 0, lambda: None, seen, statement=seen["kills"])
         seen["unequal"] += score(0, here) != expected or chunks_in(here) != set()
@@ -153,8 +153,8 @@ def _die_at(statement: int) -> None:
         if next(count) == statement:
             os.kill(os.getpid(), signal.SIGKILL)
 
-    def traced(path: Path, *, create: bool) -> sqlite3.Connection:
-        connection = opened(path, create=create)
+    def traced(path: Path) -> sqlite3.Connection:
+        connection = opened(path)
         connection.set_trace_callback(trace)
         return connection
 
