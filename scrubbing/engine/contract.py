@@ -38,7 +38,7 @@ def check_features(I: Graph, columns: Columns) -> None:
     for name in features:
         if not _same(first[name], again[name], tolerance=0.0):
             raise DataError(
-                f"the feature of {name!r} has other values when it is asked again for the same rows; take the "
+                f"the feature of {name!r} has other values when it is called again on the same rows; take the "
                 f"randomness out of it, or make it a column of the data"
             )
 
@@ -63,7 +63,7 @@ def _check(graph: Graph, names: list[str], columns: Columns) -> Values:
         for name in names:
             if not graph[name].constant and not _same(_taken(together[name], some), values[name], TOLERANCE):
                 raise DataError(
-                    f"{name!r} gives a row another value when other rows stand beside it: its function mixes rows "
+                    f"{name!r} gives a row another value when it gets other rows with it: its function mixes rows "
                     f"(x.sum() for x.sum(dim=-1), a sort along rows, statistics of a batch); make it a function of "
                     f"each row"
                 )
