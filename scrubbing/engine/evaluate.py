@@ -2,7 +2,7 @@
 
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Protocol, runtime_checkable
 
@@ -18,6 +18,8 @@ from scrubbing.engine.sampling.streams import Sample
 from scrubbing.errors import DataError, ScrubbingWarning
 
 Advance = Callable[[int], None]  # gets the number of draws that are done
+
+Together = Callable[[Sequence[Expression]], Sequence[Expression]]  # the same values, in calls that cost less
 
 LARGEST = 2**24  # bytes of one tensor on a CPU: for larger ones the allocator asks the system each time, slowly
 
@@ -47,9 +49,13 @@ class Checkpoints(Protocol):
 
 @dataclass(frozen=True)
 class Evaluator:
-    """Computes the losses of all references of a sample, as many at a time as fit into memory."""
+    """Computes the losses of all references of a sample, as many at a time as fit into memory.
+
+    `together` may replace several calls by one that costs less.
+    """
 
     interpreter: Interpreter
+    together: Together = list
     _sizes: dict[tuple[Expression, ...], int] = field(default_factory=dict, repr=False)
     _has_rows: dict[Callable[..., Any], bool] = field(default_factory=dict, repr=False)
 
@@ -90,7 +96,8 @@ class Evaluator:
 
         On a GPU, streams are stacked: small networks spend their time on the number of calls there.
         """
-        return arranged(roots, self.sample, self._by_row, stacked=not self.interpreter.on_cpu)
+        work = arranged(roots, self.sample, self._by_row, stacked=not self.interpreter.on_cpu)
+        return replace(work, roots=self.together(work.roots))
 
     def chunk_size(self, work: Arranged) -> int:
         """How many draws at a time fit into memory, measured on one of them."""
