@@ -5,19 +5,25 @@ import doctest
 import inspect
 import re
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 from types import FunctionType, ModuleType
-from typing import Any
 
 import pytest
 
 import scrubbing.lens as lens
 import scrubbing.rewrite as rewrite
 from scrubbing.experiments import public
+from scrubbing.experiments.suites import Suite
 
 ROOT = Path(__file__).parent.parent
-STILL_TO_WRITE = {"scrub", "explain", "bins", "per_position", "load_transformer", "transformer"}
+
+
+def is_public(name: str, fn: object) -> bool:
+    """Whether it is a method that users call."""
+    return isinstance(fn, FunctionType) and not name.startswith("_")
+
+
 FUNCTIONS = {
     f"{fn.__module__}.{name}": fn
     for module in (public, rewrite, lens)
@@ -25,12 +31,8 @@ FUNCTIONS = {
     for fn in [getattr(module, name)]
     if isinstance(fn, FunctionType)
 }
-
-
-def cases(names: Iterable[str]) -> list[Any]:
-    """The functions as parameters of a test."""
-    owed = pytest.mark.xfail(strict=False, reason="still to be written")
-    return [pytest.param(name, marks=owed if name.rpartition(".")[2] in STILL_TO_WRITE else ()) for name in names]
+CLASSES = (public.Graph, public.Node, public.Hypothesis, public.Case, public.Score, Suite)
+METHODS = {f"{cls.__name__}.{name}": fn for cls in CLASSES for name, fn in vars(cls).items() if is_public(name, fn)}
 
 
 def has_example(docstring: str) -> bool:
@@ -56,14 +58,24 @@ def raises(fn: Callable, module: ModuleType | None = None) -> bool:
     return False
 
 
-@pytest.mark.parametrize("name", cases(FUNCTIONS))
+@pytest.mark.parametrize("name", FUNCTIONS)
 def test_every_public_function_shows_an_example(name):
     assert has_example(inspect.getdoc(FUNCTIONS[name]) or "")
 
 
-@pytest.mark.parametrize("name", cases(name for name, fn in FUNCTIONS.items() if raises(fn)))
+@pytest.mark.parametrize("cls", CLASSES)
+def test_every_class_that_users_make_or_get_shows_an_example(cls):
+    assert has_example(inspect.getdoc(cls) or "")
+
+
+@pytest.mark.parametrize("name", [name for name, fn in FUNCTIONS.items() if raises(fn)])
 def test_every_public_function_says_what_it_raises(name):
     assert re.search(r"\bRaises\b", inspect.getdoc(FUNCTIONS[name]) or "")
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_every_public_method_says_what_it_does(name):
+    assert inspect.getdoc(METHODS[name])
 
 
 def test_the_check_can_fail():

@@ -13,7 +13,7 @@ import pytest
 from typer.main import get_command
 
 import scrubbing
-from scrubbing.cli import app
+from scrubbing.cli.commands import app
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf8")
@@ -81,8 +81,10 @@ def test_shell_snippets_name_what_exists(command):
     installed = PROJECT["scripts"].keys() | {"pip", "python", "pytest", "ruff", "pyright", "lint-imports"}
     assert program == "python3" or program.removeprefix(".venv/bin/") in installed
     if program == ".venv/bin/scrubbing":
-        subcommand = getattr(get_command(app), "commands")[arguments[0]]  # noqa: B009  # of whatever click typer has
-        options = {name for parameter in subcommand.params for name in parameter.opts}
+        group = get_command(app)
+        commands = getattr(group, "commands")  # noqa: B009  # of whatever click typer has
+        options = {name for parameter in commands.get(arguments[0], group).params for name in parameter.opts}
+        assert arguments[0] in commands or arguments[0] in options
         assert {word for word in arguments if word.startswith("--")} <= options
     if "-m" in arguments and program.endswith(("python", "python3")):
         assert find_spec(arguments[arguments.index("-m") + 1])

@@ -1,4 +1,4 @@
-"""What is asked of a network before it is scrubbed: is it deterministic, and the one that it was rewritten from?"""
+"""Check a network before it is scrubbed: it is deterministic, and agrees with the graph that it was rewritten from."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -21,7 +21,7 @@ ROUNDINGS = 16  # of the coarsest type: sums may be added up in another order, o
 def check_networks(graphs: Iterable[Graph], planner: Planner, interpreter: Interpreter) -> None:
     """Raise unless every network is deterministic and agrees with the one it was rewritten from, on a few references.
 
-    They are computed as they will be: a rewritten graph of which nothing but equal calls is left agrees by itself.
+    Both are planned together, as in the run itself, so that a rewrite that leaves all calls equal costs nothing.
     """
     graphs = list(dict.fromkeys(graphs))
     origins = list(dict.fromkeys(graph.origin for graph in graphs))
@@ -35,7 +35,7 @@ def check_networks(graphs: Iterable[Graph], planner: Planner, interpreter: Inter
     for graph in graphs:
         before = losses[graph.origin]
         if not before.isfinite().all():
-            continue  # the first run says of which row
+            continue  # the run itself names the row
         difference = (losses[graph] - before).abs().max().item() if graph is not graph.origin else 0.0
         if not difference <= max(TOLERANCE, rounding) * max(1.0, before.abs().max().item()):
             raise GraphError(
@@ -54,7 +54,7 @@ def _losses(graphs: Iterable[Graph], planner: Planner, interpreter: Interpreter)
             roundings.append(torch.finfo(values[step].dtype).eps)
 
     roots = [planner.plain(graph, References()) for graph in graphs]
-    draws = range(min(CHECKED, len(interpreter.sample)))  # one at a time: where one does not fit, nothing does
+    draws = range(min(CHECKED, len(interpreter.sample)))  # one at a time, to need the least memory
     by_draw = [interpreter.values(roots, slice(draw, draw + 1), observe) for draw in draws]
     values = [torch.stack([torch.as_tensor(value) for value in found]) for found in zip(*by_draw, strict=True)]
     exact = [value.to(torch.promote_types(value.dtype, torch.float64)) for value in values]

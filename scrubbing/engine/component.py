@@ -1,4 +1,4 @@
-"""What the engine may ask of a function, beside calling it. Any function that is no `Component` is only called."""
+"""Components: functions that the engine knows more about. Any other function is only called."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
@@ -18,13 +18,13 @@ if TYPE_CHECKING:
 class Component:
     """A function of tensors whose equality is that of its fields; tensors are compared by content.
 
-    A subclass is a frozen dataclass with a `__call__`, and answers those questions that concern it.
+    A subclass is a frozen dataclass with a `__call__`. It overrides the methods below that apply to it.
     """
 
     __call__: ClassVar[Callable[..., Any]]
 
     def lower(self, arguments: "tuple[Expression, ...]", call: "Caller") -> "Expression | None":
-        """The same value in calls that are cheaper, or that others share; None where there are no such calls."""
+        """The same value, written in calls that are cheaper or shared with other nodes; None if there are none."""
         return None
 
     def fitted(self, column: Any) -> Callable[[Any], Any]:
@@ -32,12 +32,12 @@ class Component:
         return self
 
     def terms(self, inputs: int) -> slice:
-        """Which of so many inputs are added up: any of these may be replaced by several that add up to it."""
+        """Which of its inputs it adds up. A rewrite may replace such an input by several with the same sum."""
         return slice(0)
 
     @property
     def logits_per_position(self) -> int:
-        """How many rows of logits it makes for each entry of its first input that is not negative."""
+        """How many rows of logits it computes for each non-negative entry of its first input."""
         return 0
 
     def compared(
@@ -45,7 +45,7 @@ class Component:
     ) -> "dict[Expression, Mapping[str, Expression]]":
         """The readings, by name, of a network's loss and of those of the others that can be compared with it.
 
-        All are computed in one go, for so many rows; "loss" is one of the readings.
+        All are computed in one pass over `rows` rows; "loss" is one of the readings.
         """
         return {}
 

@@ -1,7 +1,7 @@
-"""The contract of a node's function: it gets rows and gives rows, and does nothing else. Checked on a few rows.
+"""The contract of a node's function: rows in, rows out, and no side effects. Checked on a few rows.
 
-A function that mixes rows, or writes into its inputs, gives other answers when other rows stand beside; batches, memory
-bounds and the sharing of equal values would then change what a hypothesis scores.
+A function that mixes rows, or writes into its inputs, returns other values in another batch. The score would then
+depend on batch size, memory bounds and the sharing of equal values.
 """
 
 from collections.abc import Callable
@@ -28,7 +28,7 @@ Values = dict[str, Any]
 
 
 def check_network(G: Graph, columns: Columns) -> None:
-    """Raise unless every function of a network gets rows and gives rows.
+    """Raise unless every function of a network keeps the contract.
 
     What is random is left to the test of whole networks. Raises `DataError` that names the node, and `NodeError` for
     what a function raises itself.
@@ -46,16 +46,16 @@ def check_network(G: Graph, columns: Columns) -> None:
 
 
 def check_features(I: Graph, columns: Columns) -> None:
-    """Raise unless every feature of an explanation gets rows and gives rows, and gives the same when asked again."""
+    """Raise unless every feature of an explanation keeps the contract, and returns the same when it is called again."""
     for name in _check(I, [name for name in I.order if name != I.output and _is_opaque(I[name])], columns):
         raise DataError(
-            f"the feature of {name!r} has other values when it is asked again for the same rows; take the "
+            f"the feature of {name!r} has other values when it is called again on the same rows; take the "
             f"randomness out of it, or make it a column of the data"
         )
 
 
 def _is_opaque(node: Node) -> bool:
-    """Whether nothing is known of a node's function: it is neither ours nor a claim of inputs alone."""
+    """Whether a node's function is the user's own: neither a component nor `reads`."""
     return not isinstance(node.fn, Reads | Component)
 
 

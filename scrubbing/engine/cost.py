@@ -1,4 +1,4 @@
-"""What a run will take, counted before it is made: streams, calls, floating-point operations, bytes."""
+"""Count what a run will take, before it runs: streams, calls, floating-point operations, bytes."""
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -60,12 +60,11 @@ class Kind(BaseModel):
 class Cost(BaseModel):
     """What a run takes: `print` it.
 
-    A call is a function on expressions that no other call has, or a value put together by position or averaged over
-    rows; it is mixed if its inputs see more than one stream of rows, and part of an ordinary forward pass otherwise.
-    Streams whose rows are computed together, each once in a chunk, are one there.
-    `flops` are those of matrix products and attention over the whole run, two for each multiply-add, `once` those of
-    them that do not depend on the number of draws. `peak_bytes` is what a chunk of `chunk` draws holds, with what is
-    kept for all chunks.
+    A call is one distinct application of a function, or one value that is assembled by position or averaged. It is
+    mixed if its inputs come from more than one stream of rows, and else plain (part of an ordinary forward pass).
+    `flops` counts matrix products and attention over the whole run, two for each multiply-add; `once` is the part of
+    them that does not grow with the number of draws. `peak_bytes` is the memory of a chunk of `chunk` draws, with the
+    values that all chunks share.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -87,7 +86,7 @@ class Cost(BaseModel):
         return rendered(self.table())
 
     def table(self) -> RenderableType:
-        """The whole, one line each, and the functions that are called, the most work first."""
+        """The totals, and the functions that are called, the most work first."""
         grid = Table.grid(padding=(0, 2))
         for name, value in self._lines():
             grid.add_row(Text(name, style="dim"), Text(value))
@@ -113,7 +112,7 @@ class Cost(BaseModel):
 
 
 def cost(evaluator: Evaluator, roots: Sequence[Expression], hypotheses: int) -> Cost:
-    """What computing the roots for all draws takes, found on a few of them."""
+    """The cost of computing the roots for all draws, measured on a few of them."""
     work = evaluator.arranged(list(dict.fromkeys(roots)))
     seen = streams_by_step(work.roots)
     order = list(seen)
@@ -122,7 +121,7 @@ def cost(evaluator: Evaluator, roots: Sequence[Expression], hypotheses: int) -> 
     counts = _evaluated_positions(evaluator, order)
     rows_of_logits = sum(_logits_per_position(step) * int(count.sum()) for step, count in counts.items())
     probed = int(np.argmax(sum(counts.values(), np.zeros(draws))))  # a draw with positions to count
-    first, second = (_flops(evaluator, work, probed) for _ in range(2))  # the second time, constants are there
+    first, second = (_flops(evaluator, work, probed) for _ in range(2))  # the second time, constants are known
     once = {step: first[step] - second[step] for step in order}
     chunk = min(draws, evaluator.chunk_size(work))
     times: dict[Expression, Fraction] = {
@@ -154,7 +153,7 @@ def cost(evaluator: Evaluator, roots: Sequence[Expression], hypotheses: int) -> 
 
 
 def _evaluated_positions(evaluator: Evaluator, order: Sequence[Expression]) -> dict[Call, np.ndarray]:
-    """For each step whose work goes by evaluated positions: how many every draw has."""
+    """The number of evaluated positions of every draw, for each step whose work depends on them."""
     steps = [step for step in order if isinstance(step, Call) and _logits_per_position(step)]
     counts: list[list[np.ndarray]] = [[] for _ in steps]
     for start in range(0, len(evaluator.sample), AT_ONCE):
@@ -183,7 +182,7 @@ def _rows_of(evaluator: Evaluator, pool: Pool, draws: Sequence[int] | np.ndarray
 
 @contextmanager
 def counting_flops() -> Iterator[Callable[[], int]]:
-    """Gives a function that says how many operations there have been so far."""
+    """Yields a function that returns the number of operations so far."""
     with FlopCounterMode(display=False, custom_mapping=ALSO_COUNTED) as counter:
         yield counter.get_total_flops
 

@@ -17,11 +17,11 @@ from scrubbing.engine.row_sharing import Arranged, arranged
 from scrubbing.engine.sampling.streams import Sample
 from scrubbing.errors import DataError, ScrubbingWarning
 
-Advance = Callable[[int], None]  # is told how many draws are done
+Advance = Callable[[int], None]  # gets the number of draws that are done
 
 Together = Callable[[Sequence[Expression]], Sequence[Expression]]  # the same values, in calls that cost less
 
-LARGEST = 2**24  # bytes of one tensor on a processor: larger ones are fetched from the system anew each time, slowly
+LARGEST = 2**24  # bytes of one tensor on a CPU: for larger ones the allocator asks the system each time, slowly
 
 
 @dataclass(frozen=True)
@@ -36,22 +36,22 @@ class Chunk:
 
 @runtime_checkable
 class Checkpoints(Protocol):
-    """Keeps the chunks of a run, so that the run can go on from them after it was killed."""
+    """Keeps finished chunks, so that a killed run can continue from them."""
 
     def find(self, start: int) -> Chunk | None:
-        """The chunk that starts here, if it was kept."""
+        """The chunk that starts at a draw, if it was kept."""
         ...
 
     def keep(self, chunk: Chunk) -> None:
-        """A chunk is finished."""
+        """Keep a finished chunk."""
         ...
 
 
 @dataclass(frozen=True)
 class Evaluator:
-    """Losses of all references of a sample, as many at a time as fit into memory.
+    """Computes the losses of all references of a sample, as many at a time as fit into memory.
 
-    `together` may rewrite what is computed, where several calls cost less as one.
+    `together` may replace several calls by one that costs less.
     """
 
     interpreter: Interpreter
@@ -72,9 +72,9 @@ class Evaluator:
     ) -> list[Tensor]:
         """Each root's value, one number per draw: `[references * draws]`, on the CPU.
 
-        `progress` is told how many draws are done, chunk by chunk. Chunks that `checkpoints` has are not computed
-        again; they say where chunks end too, since rounding depends on what is computed together. Where a chunk
-        does not fit into memory after all, it and those after it have half the size.
+        `progress` gets the number of finished draws after each chunk. Chunks that `checkpoints` has are not computed
+        again. They also fix where later chunks end, since rounding depends on what is computed together. If a chunk
+        does not fit into memory, its size and that of later chunks is halved.
         """
         work, key = self.arranged(roots), tuple(roots)
         pieces: list[list[Tensor]] = []
@@ -92,15 +92,15 @@ class Evaluator:
         return [torch.cat(piece)[in_order] for piece in zip(*pieces, strict=True)]
 
     def arranged(self, roots: Sequence[Expression]) -> Arranged:
-        """Expressions of the roots' values that take less to compute, and an order of draws in which they do.
+        """Cheaper expressions of the same values, and the order of draws for which they are cheaper.
 
-        Off the processor streams are stacked: small networks are bound by the number of calls there.
+        On a GPU, streams are stacked: small networks spend their time on the number of calls there.
         """
         work = arranged(roots, self.sample, self._by_row, stacked=not self.interpreter.on_cpu)
         return replace(work, roots=self.together(work.roots))
 
     def chunk_size(self, work: Arranged) -> int:
-        """How many draws at a time keep within the memory, by what one of them takes."""
+        """How many draws at a time fit into memory, measured on one of them."""
         first, memory = work.order[:1], self.interpreter.memory
         self.interpreter.make_what_is_kept(work.roots, first)
         one = allocations_of(partial(self.interpreter.values, work.roots, first))
@@ -117,14 +117,14 @@ class Evaluator:
         return max(1, min(fitting, small) if self.interpreter.on_cpu else fitting)
 
     def _by_row(self, calls: Sequence[Call]) -> list[Call]:
-        """The calls whose values are tensors of one entry per row; found on the first draw, once for each function."""
+        """The calls whose values are tensors with one entry per row, tried on the first draw for each function."""
         new = [call for call in calls if call.fn not in self._has_rows]
         for call, value in zip(new, self.interpreter.values(new, slice(0, 1)), strict=True):
             self._has_rows[call.fn] = isinstance(value, Tensor) and value.ndim > 0 and len(value) == 1
         return [call for call in calls if self._has_rows[call.fn]]
 
     def _finished(self, work: Arranged, start: int, size: int) -> Chunk:
-        """The chunk of so many draws, or of as many as fit into memory together."""
+        """The chunk of `size` draws, or of fewer if memory runs out."""
         while True:
             rows = min(size, len(self.sample) - start)
             try:
@@ -133,7 +133,7 @@ class Evaluator:
             except Exception as error:
                 if not is_out_of_memory(error) or rows == 1:
                     raise
-            size = rows // 2  # outside of the handler, which holds what was computed so far
+            size = rows // 2  # outside the handler, which keeps the chunk's tensors alive
             _warn_of_smaller_chunks(size)
 
 

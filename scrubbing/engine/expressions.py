@@ -1,4 +1,4 @@
-"""Expressions: what is to be computed, on which rows. Equal expressions are one object, so that nothing is done twice.
+"""Expressions: what is to be computed, on which rows. Equal expressions are one object, computed once.
 
 An expression is a column on a stream of rows, or a function of other expressions.
 """
@@ -34,13 +34,13 @@ class Call:
 
     fn: Callable[..., Any]
     arguments: "tuple[Expression, ...]"
-    number: int = 0  # by time of making: an order that is the same in every run
-    name: str = ""  # of the node that asked for it first
+    number: int = 0  # in the order of creation, which is the same in every run
+    name: str = ""  # of the first node that needed it
 
 
 @dataclass(frozen=True, eq=False)
 class Assembled:
-    """A value put together along its position axis, each position from the datum that its stream has there."""
+    """A value whose positions come from different rows: position p from the row that the stream has at p."""
 
     value: "Expression"
     axis: int
@@ -48,12 +48,12 @@ class Assembled:
 
     @property
     def arguments(self) -> "tuple[Expression, ...]":
-        return ()  # its value is computed by position, in a run of its own
+        return ()  # computed position by position, separately
 
 
 @dataclass(frozen=True, eq=False)
 class Averaged:
-    """The mean of a value over the rows that agree with the stream's in `classes` (all rows: one class)."""
+    """The mean of a value over the class of the stream's row (over all rows, if `classes` has one class)."""
 
     value: "Expression"
     classes: Classes
@@ -61,12 +61,12 @@ class Averaged:
 
     @property
     def arguments(self) -> "tuple[Expression, ...]":
-        return ()  # its value is computed on the dataset, in a run of its own
+        return ()  # computed on the whole dataset, separately
 
 
 @dataclass(frozen=True, eq=False)
 class Gathered:
-    """A value of a pool of streams, at the rows of one of them, or of a smaller pool."""
+    """The rows of one stream, or of a smaller pool, taken from a value that was computed for a pool."""
 
     value: "Expression"
     pool: Pool
@@ -79,13 +79,13 @@ class Gathered:
 
 Expression = Leaf | Call | Assembled | Averaged | Gathered
 
-# Makes an expression of a function and expressions: how a function says what it computes in terms of others.
+# Makes an expression of a function and its arguments: `Component.lower` writes its value with these.
 Caller = Callable[[Callable[..., Any], tuple[Expression, ...]], Expression]
 
 
 @dataclass(frozen=True)
 class Item:
-    """A part of a value that holds several, which may hold several themselves."""
+    """One part of a value that is a tuple, or a tuple of tuples; `path` has the index at each level."""
 
     path: tuple[Any, ...]
 
@@ -94,11 +94,11 @@ class Item:
 
 
 class Expressions:
-    """All expressions of a run; asked for the same value twice, it gives the same object twice."""
+    """Makes the expressions of a run. The same value is always the same object."""
 
     def __init__(self) -> None:
         self._known: dict[Any, Expression] = {}
-        self._forwards: dict[Any, tuple[Graph, dict[str, Expression]]] = {}  # the graph stays, so that its id does
+        self._forwards: dict[Any, tuple[Graph, dict[str, Expression]]] = {}  # the graph stays, or its id is used again
 
     def plain(self, graph: Graph, stream: Stream) -> Expression:
         """The graph's output by an ordinary forward pass on one stream."""
@@ -113,7 +113,7 @@ class Expressions:
         tables: dict[frozenset[str], dict[str, Expression]] = {}
 
         def table(step: str) -> dict[str, Expression]:
-            """What is known of nodes that depend on the same columns, on these streams of theirs."""
+            """Values that are known already, for nodes that depend on the same columns and streams."""
             columns = upstream[step]
             if columns not in tables:
                 key = id(graph), frozenset((c, streams[c]) for c in columns)
@@ -128,7 +128,7 @@ class Expressions:
             for i in absent:
                 value = table(i).get(i) if i in graph else self.leaf(i, streams[i])
                 if value is not None:
-                    known[i] = value  # found once for all that depend on the same columns as this step
+                    known[i] = value  # shared by all nodes that depend on the same columns
             unknown = [i for i in absent if i not in known]
             waiting += reversed(unknown)
             if not unknown:
@@ -140,7 +140,7 @@ class Expressions:
     def compared(
         self, network: Expression, others: Sequence[Expression], rows: int
     ) -> dict[Expression, Mapping[str, Expression]]:
-        """How losses compare with the network's, where they say how; there will be so many `rows` of them."""
+        """The readings of losses against the network's own, for losses that have any; `rows` is their number."""
         if isinstance(network, Call) and isinstance(network.fn, Component):
             return network.fn.compared(network, others, rows, self.call)
         return {}
@@ -150,7 +150,7 @@ class Expressions:
         return self._known.setdefault((column, stream), Leaf(column, stream))
 
     def call(self, fn: Callable[..., Any], arguments: tuple[Expression, ...], name: str = "") -> Expression:
-        """A function of expressions for the node of that name, in the calls that it prefers to be written in."""
+        """A function applied to expressions, lowered if it is a `Component`; `name` is the node's."""
         key = (fn if isinstance(fn, Component) else function_key(fn), *map(id, arguments))
         if key not in self._known:
             lowered = fn.lower(arguments, self.call) if isinstance(fn, Component) else None
@@ -158,7 +158,7 @@ class Expressions:
         return self._known[key]
 
     def assembled(self, value: Expression, axis: int, positions: int) -> Expression:
-        """An expression whose positions come from streams of their own."""
+        """An expression whose positions come from different rows."""
         return self._known.setdefault((id(value), axis), Assembled(value, axis, positions))
 
     def averaged(self, value: Expression, classes: Classes, stream: Stream) -> Expression:
@@ -181,7 +181,7 @@ def evaluation_order(roots: Iterable[Expression]) -> list[Expression]:
 
 
 def streams_by_step(roots: Iterable[Expression]) -> dict[Expression, frozenset[Stream | Pool]]:
-    """The streams of rows that each value is computed from, those of its single positions included."""
+    """The streams that each value is computed from, with those of single positions."""
     found: dict[Expression, frozenset[Stream | Pool]] = {}
     for step in evaluation_order(roots):
         match step:

@@ -1,4 +1,4 @@
-"""What planning has to know of the data: which rows agree on a feature, and donors that are made to agree."""
+"""What planning needs to know about the data: which rows agree on a feature, and donors that the user makes."""
 
 from dataclasses import dataclass, field
 
@@ -29,7 +29,7 @@ class Features:
 
     @property
     def rows(self) -> int:
-        """How many rows there are, those that were made included."""
+        """The number of rows, made donors included."""
         return self.interpreter.rows
 
     def classes(self, feature: Feature) -> Classes | PositionClasses:
@@ -86,6 +86,6 @@ class Features:
 
     @property
     def _rows_at_once(self) -> int:
-        """So many rows of the dataset that their columns are not too large for a feature to be computed of them."""
+        """How many rows to compute a feature on at a time."""
         size = sum(column.nbytes for column in self.interpreter.columns.values())
         return max(PIECE, READ * self.interpreter.rows // max(1, size))

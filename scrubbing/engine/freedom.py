@@ -1,7 +1,7 @@
-"""How freely the donors of a planned hypothesis can differ from what they stand in for: the numbers of its vacuity.
+"""The numbers of a score's vacuity: how much the donors of a planned hypothesis can differ from their readers' data.
 
-They are means over the data that the readers of a node have: over a sample of them, or in exact mode over their
-distribution, which follows from the references' (Chan et al. 2022: a donor is uniform among the rows that agree).
+Each is a mean over the data that the node's readers run on: over a sample, or in exact mode over their distribution
+(Chan et al. 2022: a donor is uniform among the rows that agree).
 """
 
 import math
@@ -19,14 +19,14 @@ Weights = Float[np.ndarray, "position row"]  # each position's distribution over
 
 
 def vacuity_of(scrubbed: Scrubbed, sample: Sample, *, exact: bool = False) -> Vacuity:
-    """What a planned hypothesis tests on a sample, or over all draws of donors."""
+    """The vacuity of a planned hypothesis, on a sample or over all draws of donors."""
     nodes = tuple(_node(visit, sample, exact=exact) for visit in scrubbed.visits)
     unclaimed = math.log2(sample.dataset_rows) if scrubbed.leaves_open and not _is_own(scrubbed, sample) else 0.0
     return Vacuity(nodes=nodes, bits=sum(node.bits for node in nodes) + unclaimed)
 
 
 def _is_own(scrubbed: Scrubbed, sample: Sample) -> bool:
-    """Whether the donors of what is unclaimed were given, and each is the reference itself."""
+    """Whether the user gave the donors of unclaimed inputs, and each is the reference itself."""
     other = scrubbed.streams.get("other")
     return isinstance(other, Fixed) and bool((sample.rows(other) == sample.rows(References())).all())
 
@@ -57,29 +57,29 @@ def _repeated(values: list, count: int) -> list:
 
 
 def _freedom(classes: Classes, alike: Classes, sample: Sample) -> tuple[Float[np.ndarray, " row"], ...]:
-    """Of each row as the own datum: the entropy of what its donor passes on in bits, and how often that differs."""
+    """For each row as the own datum: the entropy in bits of the donor's value, and how often that differs."""
     ids = classes.ids
     donors = slice(classes.donors)
-    crowds = joint([ids, alike.ids], len(ids))  # of one class, and passing on the same
+    crowds = joint([ids, alike.ids], len(ids))  # numbers rows of one class with one value
     crowd, of = np.bincount(crowds[donors], minlength=int(crowds.max()) + 1), ids[first_places(crowds)]
     sizes = np.maximum(classes.sizes, 1)
     share = crowd / sizes[of]
     bits = np.bincount(of, -share * np.log2(np.maximum(share, 1e-300)), minlength=len(sizes))
     same = share[crowds]
-    if sample.exclude_self:  # then every row counts as its own, and is not drawn
+    if sample.exclude_self:  # then no row is its own donor
         others = np.maximum(sizes[ids] - 1, 1)
         return np.log2(others), (sizes[ids] > 1) * (1 - (crowd[crowds] - 1) / others)
     return bits[ids], 1 - same
 
 
 def _given_swaps(visit: Visit, alike: Classes, sample: Sample) -> float:
-    """How often a given donor passes on something else than the own datum would."""
+    """How often a given donor's value differs from that of the own datum."""
     own, donor = (alike.ids[np.atleast_2d(sample.rows(stream).T)] for stream in (visit.parent, visit.donor))
     return float((own != donor).mean())
 
 
 def _sampled(stream: Stream, sample: Sample, rows: int) -> Weights:
-    """The share of draws in which a stream is at each row."""
+    """The share of draws in which a stream has each row."""
     found = np.atleast_2d(sample.rows(stream).T)
     return np.stack([np.bincount(at, minlength=rows) / len(at) for at in found])
 

@@ -1,4 +1,4 @@
-"""The values of expressions on given rows: the distinct calls, once each."""
+"""Compute expressions on rows of the data. Each distinct call is made once."""
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -34,9 +34,9 @@ PIECE = 8  # rows at a time where the network is computed for all rows of the da
 
 @dataclass(frozen=True)
 class Interpreter:
-    """Computes expressions on the references of a sample, and keeps what all chunks of them have in common."""
+    """Computes expressions on the references of a sample, and keeps the values that all chunks share."""
 
-    columns: dict[str, Tensor | np.ndarray]  # rows that are made are added at their end
+    columns: dict[str, Tensor | np.ndarray]  # rows of made donors are added at the end
     sample: Sample
     memory: int = DEFAULT  # bytes that values may take together
     _tables: dict[Expression, Any] = field(default_factory=dict, repr=False)
@@ -44,7 +44,7 @@ class Interpreter:
 
     @property
     def rows(self) -> int:
-        """The rows of the dataset and those that were made."""
+        """The number of rows, made donors included."""
         return len(next(iter(self.columns.values())))
 
     @property
@@ -54,16 +54,16 @@ class Interpreter:
 
     @property
     def held_bytes(self) -> int:
-        """What is kept for all chunks."""
+        """The bytes of the values that all chunks share."""
         return held_bytes((list(self._constants.values()), list(self._tables.values())))
 
     def values(self, roots: Sequence[Expression], draws: Draws, observe: Observer | None = None) -> list[Any]:
-        """The roots' values for some draws; `observe` is told of each step when it is done."""
+        """The roots' values for some draws; `observe` is called after each step."""
         return self.on_rows(roots, RowsOfDraws(self.sample, draws), observe)
 
     @torch.no_grad()
     def on_rows(self, roots: Sequence[Expression], rows: RowsOf, observe: Observer | None = None) -> list[Any]:
-        """The roots' values where `rows` says which rows a stream has. A value is let go of after its last use."""
+        """The roots' values, where `rows` gives the rows of a stream. A value is freed after its last use."""
         order = evaluation_order(roots)
         remaining = Counter(argument for step in order for argument in step.arguments)
         remaining.update(roots)
@@ -79,7 +79,7 @@ class Interpreter:
         return [values[root] for root in roots]
 
     def make_what_is_kept(self, roots: Sequence[Expression], draws: Draws) -> None:
-        """Constants, means and tables: they belong to no chunk."""
+        """Compute constants, means and tables, which all chunks share."""
         self.values([step for step in evaluation_order(roots) if _has_constant(step)], draws)
 
     def _value(self, step: Expression, values: Mapping[Expression, Any], rows: RowsOf) -> Any:
@@ -108,12 +108,12 @@ class Interpreter:
         return self._constants[key]
 
     def _on_dataset(self, value: Expression) -> Iterator[tuple[np.ndarray, Any]]:
-        """A value for all rows of the dataset, some at a time, every column on the same row."""
+        """A value for all rows of the dataset, some at a time, unscrubbed."""
         for rows in in_pieces(self.sample.dataset_rows, PIECE):
             yield rows, self.on_rows([value], lambda stream, rows=rows: rows)[0]
 
     def _means(self, step: Averaged) -> Any:
-        """The mean value of each class, on unmixed rows of the whole dataset."""
+        """The mean value of each class, over the unscrubbed rows of the dataset."""
         if step not in self._tables:
             totals: dict[int, Any] = {}
             for rows, value in self._on_dataset(step.value):
@@ -148,7 +148,7 @@ class Interpreter:
     def _table(self, step: Assembled) -> Tensor | None:
         """The value for every row of the dataset, positions second; None where that would be too large.
 
-        Each row of a pass serves all positions and references that drew it, so the table costs one pass over the data.
+        All positions and references that drew a row use its entry, so the table costs one pass over the data.
         """
         if step.value not in self._tables:
             table = None
@@ -164,7 +164,7 @@ class Interpreter:
 
 
 def in_pieces(rows: int, size: int) -> Iterator[np.ndarray]:
-    """The dataset's rows, so many at a time."""
+    """The dataset's rows, in pieces of `size`."""
     return (np.arange(start, min(start + size, rows)) for start in range(0, rows, size))
 
 
@@ -181,7 +181,7 @@ def called(name: str, fn: Callable[..., Any], arguments: Sequence[Any]) -> Any:
 
 
 def _has_constant(step: Expression) -> bool:
-    """Whether something is made for a step that all chunks share."""
+    """Whether a step has a value that all chunks share."""
     match step:
         case Assembled() | Averaged() | Call(_, ()) | Call(Component(), (Leaf(),)):
             return True

@@ -23,12 +23,12 @@ AMOUNT = re.compile(r"\s*(?:\d{1,30}(?:\.\d{1,30})?|\.\d{1,30})\s*[kmgtpe]?i?b?\
 
 
 def memory_in_bytes(memory: Memory | None) -> int:
-    """The number of bytes that "2GiB" and the like stand for; 2 GiB where nothing is said."""
+    """The number of bytes that text such as "2GiB" stands for; 2 GiB for None."""
     if memory is None:
         return DEFAULT
     whole = isinstance(memory, int | np.integer) and not isinstance(memory, bool)
     size = int(memory) if whole else 0
-    if isinstance(memory, str) and AMOUNT.fullmatch(memory):  # pydantic reads as far as it understands
+    if isinstance(memory, str) and AMOUNT.fullmatch(memory):  # pydantic would ignore what follows the unit
         with suppress(ValidationError):
             size = int(TypeAdapter(ByteSize).validate_python(memory))
     if not 0 < size < MOST:
@@ -37,14 +37,14 @@ def memory_in_bytes(memory: Memory | None) -> int:
 
 
 def allocations_of(work: Callable[[], Any]) -> "Allocations":
-    """What a piece of work allocates, besides what was there before."""
+    """The memory that a function allocates while it runs."""
     with Allocations() as allocations:
         work()
     return allocations
 
 
 def held_bytes(values: Any) -> int:
-    """What the tensors in a nest of containers take; memory that two of them share counts once."""
+    """The bytes of all tensors in nested containers; memory that two of them share counts once."""
     return sum(storage.nbytes() for storage in _storages(values).values())
 
 
@@ -66,8 +66,8 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 class Allocations(TorchDispatchMode):
-    """Counts the bytes of tensors that come into being while it is entered: those held `now`, the most that were held
-    at once (`peak`), and the `largest` tensor.
+    """Counts the bytes of new tensors inside a `with` block: those held `now`, the most held at once (`peak`), and the
+    `largest` tensor.
     """
 
     @classmethod

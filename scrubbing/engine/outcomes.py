@@ -1,4 +1,4 @@
-"""What hypotheses come to: the losses of their references, sampled, drawn until they are sure, or exact."""
+"""The losses of each hypothesis: by sampled donors, by as many as an interval needs, or exactly."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -25,7 +25,7 @@ PerReference = Float[np.ndarray, " reference"]
 
 @dataclass(frozen=True)
 class Job:
-    """One hypothesis and its baseline, as they are and as expressions."""
+    """One hypothesis and its baseline, with their expressions."""
 
     hypothesis: Hypothesis
     baseline: Hypothesis
@@ -35,7 +35,7 @@ class Job:
 
     @classmethod
     def of(cls, planner: Planner, hypothesis: Hypothesis, baseline: Hypothesis) -> "Job":
-        """The job of scoring a hypothesis."""
+        """Plan a hypothesis and its baseline."""
         original = planner.plain(hypothesis.G.origin, References())
         return cls(hypothesis, baseline, original, planner.scrubbed(baseline), planner.scrubbed(hypothesis))
 
@@ -47,7 +47,7 @@ class Job:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a job came to: the losses of its references, by the network, by the baseline and scrubbed.
+    """The result of a job: the losses of its references, by the network, by the baseline and scrubbed.
 
     `precision` is the machine epsilon of the numbers that they were computed with.
     """
@@ -60,14 +60,14 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Outputs:
-    """What has to be computed for some jobs: their losses, and where they have them, other readings."""
+    """What to compute for some jobs: their losses, and their other readings if they have any."""
 
     jobs: Sequence[Job]
     compared: Mapping[Expression, Mapping[Expression, Readings]]  # by the network's loss
 
     @classmethod
     def of(cls, jobs: Sequence[Job], planner: Planner, rows: int) -> "Outputs":
-        """The outputs of jobs that will be computed for so many rows."""
+        """The outputs of jobs, which will be computed for `rows` rows."""
         together: dict[Expression, dict[Expression, None]] = {}
         for job in jobs:
             together.setdefault(job.original, {}).update(dict.fromkeys(job.roots))
@@ -84,7 +84,7 @@ class Outputs:
         return list(needed)
 
     def outcomes(self, values: Sequence[Tensor], draws: int) -> Iterator[Outcome]:
-        """What the values of the roots come to."""
+        """The outcome of each job, from the values of the roots."""
         found = {root: by_draw(value, draws) for root, value in zip(self.roots, values, strict=True)}
         dtypes = {root: value.dtype for root, value in zip(self.roots, values, strict=True)}
         for job in self.jobs:
@@ -131,7 +131,7 @@ def outcomes_until(
 
 
 def exact_outcomes(jobs: Sequence[Job], planner: Planner, evaluator: Evaluator, advance: Advance) -> list[Outcome]:
-    """Expected losses over all draws of donors; what is equal is worked out once."""
+    """Expected losses over all draws of donors; equal hypotheses are computed once."""
     columns, sample = evaluator.interpreter.columns, evaluator.sample
     one_draw = Evaluator(Interpreter(columns, replace(sample, draws=1)))
     known: dict[Expression, Estimate] = {}

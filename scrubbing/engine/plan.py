@@ -1,7 +1,7 @@
 """From hypotheses to the distinct calls that they need: the paper's recursion, memoised by value.
 
-Values are shared within a hypothesis and across all hypotheses planned together. Nothing is enumerated by path, except
-where each path draws donors of its own.
+Values are shared within a hypothesis and across all hypotheses planned together. Paths are followed one by one only
+where each draws its own donors.
 """
 
 from collections.abc import Callable, Generator, Mapping
@@ -35,7 +35,7 @@ Path = tuple[str, ...]
 
 @dataclass(frozen=True)
 class Feature:
-    """The value of a node of I on the dataset, on which rows agree or not."""
+    """The feature of a node of I: rows with equal values agree."""
 
     name: str = field(compare=False)
     value: Expression
@@ -45,7 +45,7 @@ class Feature:
 
 @runtime_checkable
 class Dataset(Protocol):
-    """What planning has to know of the data."""
+    """What planning needs to know about the data."""
 
     @property
     def rows(self) -> int:
@@ -67,9 +67,9 @@ class Dataset(Protocol):
 
 @dataclass(frozen=True)
 class Visit:
-    """One node of I as the recursion met it: whose datum it followed, and whose it took.
+    """One visit of the recursion to a node of I: the datum of its reader, and its own.
 
-    `alike` are classes of rows that make no difference to each other as the donor; None where it is the reader's datum.
+    Rows in one class of `alike` give the same value as the donor; None where the node runs on its reader's datum.
     """
 
     path: str
@@ -83,16 +83,16 @@ class Visit:
 class Scrubbed:
     """A hypothesis as an expression, with the nodes that it visited and the streams that they drew, by path.
 
-    `values` has what each visited node computes, by path too. A node reached on the same datum by several paths, with
-    nothing drawn at or below it, is visited once: what is below it stands under the path met first.
+    `values` has the value of each visited node, by path too. If several paths reach a node on the same datum, and
+    nothing is drawn at or below it, it is visited once, under the first path.
     """
 
     output: Expression
     visits: tuple[Visit, ...]
     streams: Mapping[str, Stream]
     values: Mapping[str, Expression]
-    leaves_open: bool  # whether anything is left to a donor u
-    idle: tuple[str, ...]  # nodes of I whose claims change nothing: unclaimed, they would have the same streams
+    leaves_open: bool  # whether any unclaimed input runs on a donor u
+    idle: tuple[str, ...]  # nodes of I whose claims change nothing: the streams would be the same without them
     arguments: tuple[Expression, ...]  # of the output
     resampled: tuple[str, ...]  # inputs that the policy would average, resampled since a claim passes columns of theirs
 
@@ -116,7 +116,7 @@ class Planner:
     def scrubbed(self, hypothesis: Hypothesis) -> Scrubbed:
         """The output of G with every input replaced that the hypothesis calls replaceable.
 
-        Raises `HypothesisError` where the paths with donors of their own are too many to follow.
+        Raises `HypothesisError` where too many paths draw their own donors.
         """
         refuse_illegal_positions(hypothesis, self.policy)
         walk = _Walk(self, hypothesis)
@@ -129,7 +129,7 @@ class Planner:
         return Feature(name, self.on(References(), I, name), I[name].per_position, I[name].binning)
 
     def classes(self, hypothesis: Hypothesis, name: str) -> Classes | PositionClasses:
-        """Which rows agree on a node of I. What is wrong with its value is said of the node where it arises."""
+        """Which rows agree on a node of I. An error names the node whose value is wrong."""
         try:
             return self.dataset.classes(self.feature(hypothesis, name))
         except DataError:
@@ -230,7 +230,7 @@ class _Walk:
         return self.planner.policy
 
     def walked(self) -> Scrubbed:
-        """All of it, from the output."""
+        """The whole hypothesis, from the output."""
         output = self.h.I.output
         root = _completed(self.visit(output, (output,), References()))
         idle = tuple(name for name in self.h.I.order if name != output and name not in self.effective)
@@ -246,7 +246,7 @@ class _Walk:
         )
 
     def rules(self, name: str) -> Rules:
-        """What a node takes from where."""
+        """Where a node takes each input from."""
         if name not in self._rules:
             self._rules[name] = rules(self.h, self.policy, name)
         return self._rules[name]
@@ -307,7 +307,7 @@ class _Walk:
         return value
 
     def _alike(self, name: str) -> Classes:
-        """The rows that pass on the same as a node's donor: the same columns, and the same to its children."""
+        """Classes of rows that give the same value as a node's donor: equal columns, and equal features below."""
         if name not in self._alike_by_name:
             found = self.rules(name)
             columns = {c for p in found.own for c in upstream_columns(self.h.G, p)}
@@ -323,13 +323,13 @@ class _Walk:
         return self._alike_by_name[name]
 
     def _has_effect(self, reader: str, claimed: ClaimedInput, path: Path, x: Stream, value: Expression) -> bool:
-        """Whether the input would have another value if it were not claimed."""
+        """Whether the claim of an input changes where its value comes from."""
         p = claimed.input
         upstream = self.h.G.upstream_columns[p]
         passed = upstream & self.h.passed_columns(reader)
         averaged = self.policy.unclaimed != "resample" and not passed
         if upstream - passed and self.policy.others in ("node", "input"):
-            return True  # it would have a donor u that nothing else has
+            return True  # unclaimed, it would run on a donor u of its own
         open_ = OpenInput(p, passed, upstream - passed, averaged)
         return value is not self.planner.unclaimed(self.h.G, open_, x, lambda: self._other_stream(path, p, x))
 
@@ -367,7 +367,7 @@ class _Walk:
             return policy.others
         if policy.others == "reference":
             return Drawn(("other",), References() if policy.exclude_self else None)
-        role = "(other)" if "other" in self.h.I else "other"  # no node's path is like it
+        role = "(other)" if "other" in self.h.I else "other"  # which is no node's path
         key = (*path, p, role) if policy.others == "input" else (*path, role)
         return Drawn(key, x if policy.exclude_self else None, positions=x.positions)
 
@@ -384,11 +384,11 @@ class _Walk:
         return self._branching[name]
 
     def _is_drawn(self, claimed: ClaimedInput) -> bool:
-        """Whether a path has a donor of its own here, as far as the hypothesis says: given ones count."""
+        """Whether each path draws its own donor here; given donors count."""
         return self.h.I[claimed.child].swaps and not may_stay(self.h, self.policy, claimed.child)
 
     def refuse_too_many_streams(self) -> None:
-        """Raise before the work, where the paths that draw donors of their own are too many to follow."""
+        """Raise, before anything is computed, if too many paths draw their own donors."""
         count, cap = self.streams_below(self.h.I.output), self.policy.cap
         if count <= cap:
             return

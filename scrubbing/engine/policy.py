@@ -1,4 +1,4 @@
-"""What stands in for what a hypothesis leaves open: the options of `scrub`, as the rest of the package takes them."""
+"""The options of `scrub` that say who stands in for whom, checked and in one object."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -12,7 +12,7 @@ from scrubbing.errors import HypothesisError
 
 @dataclass(frozen=True)
 class mean:
-    """In place of an unclaimed value its mean, over all rows or over those with one value of the column `by`.
+    """Replace an unclaimed value by its mean over all rows, or over the rows with the same value of the column `by`.
 
     >>> mean(by="x0")  # scrub(..., unclaimed=mean(by="x0"))
     mean(by='x0')
@@ -25,23 +25,23 @@ class mean:
             raise HypothesisError(f"mean(by={self.by!r}) needs the name of a column, for example mean(by='template')")
 
 
-# Makes a donor for each of the datums given: of their columns and a source of randomness, the columns that change.
+# Makes a donor for each given datum. It gets their columns and a generator, and returns the columns that it changes.
 DonorSampler = Callable[[dict[str, Any], np.random.Generator], Mapping[str, Any]]
 
 Unclaimed = str | mean | Callable[[Any], Any]
 
-# Of a node of I, the path that a stream of its is recorded by, the stream of the datum that it follows, and the stream
-# that would be drawn: the stream that is taken in its place.
+# Gets a node of I, the path of its stream, its reader's stream and the stream that would be drawn; returns the stream
+# to use instead.
 Choose = Callable[[str, str, Stream, Stream], Stream]
 
 
 @dataclass(frozen=True)
 class Policy:
-    """What stands in for what a hypothesis leaves open (Chan et al. 2022).
+    """Where donors come from, and what replaces unclaimed values (Chan et al. 2022).
 
     `others` is "node", "reference", "input" or a fixed pairing; `donors` fixes or makes the donors of I's nodes, by
-    name; `unclaimed` is what a donor's value of an unclaimed node is replaced by; `together` groups nodes of I, read
-    by one parent, that share their donor. `choose` takes other donors than those drawn: to replay them, or to search.
+    name; `unclaimed` says what replaces a donor's value of an unclaimed node; `together` groups nodes of I, read by one
+    parent, that share their donor. `choose` replaces the drawn donors, to replay or to search them.
     """
 
     others: str | Fixed = "node"

@@ -1,4 +1,4 @@
-"""Claims about each position by itself, and where they cannot be followed."""
+"""Claims per position, and where they are illegal."""
 
 from scrubbing.engine.policy import Policy
 from scrubbing.engine.rules import draws_by_position, gives_by_position

@@ -1,7 +1,7 @@
-"""Pools of streams: in a chunk, what several streams ask of one row is computed once, and gathered from there.
+"""Pools of streams: if several streams have the same row in a chunk, its values are computed once, and gathered.
 
-Where one row is the donor of several draws, or the donor of one the reference of another, an ordinary forward pass on
-the distinct rows serves them all. Draws with rows in common are taken one after the other.
+Where a row is the donor of several draws, or the donor of one and the reference of another, one ordinary forward pass
+on the distinct rows serves them all. Draws with common rows are computed one after the other.
 """
 
 from collections import Counter
@@ -34,9 +34,9 @@ Gatherable = Callable[[Sequence[Call]], Iterable[Call]]
 
 @dataclass(frozen=True)
 class Arranged:
-    """What is to be computed, and for which draw after which.
+    """What to compute, and the order of draws.
 
-    `share` is how many rows per draw the pooled streams have in a window of draws, over those of the first draw.
+    `share` is the number of distinct rows per draw in a window of draws, over the number in the first draw.
     """
 
     roots: Sequence[Expression]
@@ -47,7 +47,7 @@ class Arranged:
 def arranged(roots: Sequence[Expression], sample: Sample, gatherable: Gatherable, *, stacked: bool = False) -> Arranged:
     """Expressions of the same values, with streams pooled where that saves work.
 
-    With `stacked` they are pooled also where they share no rows: what is computed on several is one call.
+    With `stacked` all are pooled, also without common rows: several calls become one.
     """
     forms = _Forms.of(roots)
     pool, order = _pool(forms, sample, stacked=stacked)
@@ -74,9 +74,9 @@ def arranged(roots: Sequence[Expression], sample: Sample, gatherable: Gatherable
 
 @dataclass(frozen=True)
 class _Forms:
-    """What steps on one stream compute, whatever the stream: a number for each step, and each number's steps.
+    """Steps that compute the same on different streams share a number, their form.
 
-    Constants are on no stream.
+    Constants have no stream.
     """
 
     number: dict[Expression, int]
@@ -108,7 +108,7 @@ class _Forms:
 def _pool(forms: _Forms, sample: Sample, *, stacked: bool) -> tuple[list[Stream], Order]:
     """Streams that have rows in common, and the order of draws in which they do; with `stacked` all streams.
 
-    The first are the references; another joins where most of its rows are there already.
+    The references come first; a stream joins if most of its rows are there already.
     """
     calls = Counter(s for steps in forms.steps.values() for s, step in steps.items() if s and isinstance(step, Call))
     if not calls:
@@ -190,7 +190,7 @@ class _Pooling:
         return replace(step, arguments=tuple(self._argument(argument, streams) for argument in step.arguments))
 
     def _argument(self, step: Expression, streams: Streams) -> Expression:
-        """An argument on the pool of these streams; where more streams ask for it, gathered from their pool."""
+        """An argument on the pool of these streams; gathered from a larger pool if more streams need it."""
         form = self.forms.number[step]
         if form in self.gathered and self.streams[form] != streams:
             return self._gathered(step, Pool(streams))
@@ -202,7 +202,7 @@ class _Pooling:
 
 @dataclass(frozen=True, eq=False)
 class RowsOfDraws:
-    """The rows of streams for some draws; of a pool, each of them once."""
+    """The rows of streams for some draws; for a pool, its distinct rows."""
 
     sample: Sample
     draws: Draws

@@ -1,7 +1,6 @@
 """The rules of scrubbing: where a visited node of I takes each input of its image from. One table, read by all.
 
-The planner, exact mode, attribution and the random controls follow a hypothesis by this table, so that a new policy is
-one edit here.
+The planner, exact mode, attribution and the random controls all read this table, so a new policy is one edit here.
 """
 
 from dataclasses import dataclass
@@ -32,16 +31,16 @@ class ClaimedInput:
 
 @dataclass(frozen=True)
 class OwnInput:
-    """An input that is computed on the node's own datum as a whole: all its columns are read, passed on or kept."""
+    """An input that runs on the node's own datum alone: I claims all its columns, or keeps it."""
 
     input: str
 
 
 @dataclass(frozen=True)
 class OpenInput:
-    """An input that I's node does not claim: `donated` columns come from u, and `own` ones from the node's own datum.
+    """An unclaimed input: `donated` columns come from the donor u, and `own` ones from the node's own datum.
 
-    With neither it is a constant. `averaged` is set where the policy may put something else in its place.
+    With neither it is a constant. `averaged` says whether the policy may replace its value (by a mean, or zero).
     """
 
     input: str
@@ -68,7 +67,7 @@ class Rules:
 
     @cached_property
     def donated(self) -> tuple[OpenInput, ...]:
-        """The inputs that a donor u has a part in."""
+        """The inputs with columns that come from a donor u."""
         return tuple(i for i in self.inputs if isinstance(i, OpenInput) and i.donated)
 
     @cached_property
@@ -77,7 +76,7 @@ class Rules:
         return all(isinstance(i, OwnInput) for i in self.inputs)
 
     def sharing_u(self, *, by_input: bool) -> tuple[tuple[OpenInput, ...], ...]:
-        """The inputs that are left to u, in groups that share one."""
+        """The inputs that run on u, in groups that share one u."""
         if by_input:
             return tuple((i,) for i in self.donated)
         return (self.donated,) if self.donated else ()
@@ -88,7 +87,7 @@ def rules(h: Hypothesis, policy: Policy, name: str) -> Rules:
     children, read, inputs = h.claimed_inputs(name), frozenset(h.read_columns(name)), h.G[h.image(name)].inputs
     passed = h.passed_columns(name)
     if not children and h.G.upstream_columns[h.image(name)] <= passed:
-        return Rules(tuple(map(OwnInput, inputs)))  # at once: a node may have many inputs
+        return Rules(tuple(map(OwnInput, inputs)))  # a shortcut for nodes with many inputs
     return Rules(
         tuple(
             _claimed(h, policy, p, children[p]) if p in children else _unclaimed(h, policy, name, p, read, passed)
@@ -129,10 +128,10 @@ def _claimed(h: Hypothesis, policy: Policy, p: str, child: str) -> ClaimedInput:
 
 
 def may_stay(h: Hypothesis, policy: Policy, name: str) -> bool:
-    """Whether agreement on a claim fixes all that its donor decides, so that its reader's datum may stand for itself.
+    """Whether a claim may skip its draw and stay on its reader's datum, because every donor would give the same.
 
-    Agreement on `reads(...)` is agreement on every column and every child's feature. It does not fix which row must
-    not be drawn (`exclude_self`), the group of a mean (`mean(by=)`), or what a maker of donors makes of a datum.
+    Rows that agree on `reads(...)` agree on every column and every child's feature. But they may differ in the row that
+    must not be drawn (`exclude_self`), in the group of a mean (`mean(by=)`), and in donors that the user makes.
     """
     if not h.I[name].claims_inputs_alone or policy.exclude_self:
         return False
@@ -143,7 +142,7 @@ def may_stay(h: Hypothesis, policy: Policy, name: str) -> bool:
 
 
 def draws_by_position(h: Hypothesis, policy: Policy, name: str) -> bool:
-    """Whether I's node has a donor for each position: it is claimed so, and no whole donor is given or made for it."""
+    """Whether I's node draws a donor for each position: a claim per position without whole donors given or made."""
     return h.I[name].per_position and h.I[name].swaps and (name not in policy.donors or gives_by_position(policy, name))
 
 

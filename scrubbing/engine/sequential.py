@@ -1,4 +1,4 @@
-"""Draw references until the intervals are narrow enough, looking all the while."""
+"""Draw references until the intervals are narrow enough."""
 
 import math
 from collections.abc import Callable, Iterable, Sequence
@@ -22,11 +22,11 @@ FIRST_LOOK = 128  # references; an asymptotic sequence must not be looked at muc
 GROWTH = 1.1, 2.0  # the least and the most by which the references grow from one look to the next
 LEAST_CAP = 20_000
 
-CheckpointsFor = Callable[[int], Checkpoints | None]  # of so many draws
+CheckpointsFor = Callable[[int], Checkpoints | None]  # for a number of draws
 
 
 def no_checkpoints(draws: int) -> None:
-    """Chunks are not kept."""
+    """Keep no chunks."""
 
 
 Ratio = tuple[Float[np.ndarray, " reference"], Float[np.ndarray, " reference"]]
@@ -64,8 +64,8 @@ def losses_until(
 ) -> tuple[list[Tensor], Sample, Stopping]:
     """The losses of each root on as many of the sample's references as it takes, those references, and how it stopped.
 
-    `ratios` makes of losses so far the numerators and denominators of which every interval must be narrow enough.
-    References are taken in order, so that what comes back is what a run on that many would have given.
+    `ratios` computes, from the losses so far, the numerators and denominators whose intervals must be narrow enough.
+    References are taken in order, so the result is that of a run on the same number of references.
     """
     sample, losses, done = evaluator.sample, [torch.empty(0)] * len(roots), 0
     target = min(FIRST_LOOK, rule.most)
@@ -78,7 +78,7 @@ def losses_until(
         losses = more if done == 0 else [torch.cat(pair) for pair in zip(losses, more, strict=True)]
         done = target
         widest = max((_half_width(*ratio, rule) for ratio in ratios(losses)), default=math.inf)
-        if not widest > rule.half_width or done == rule.most:  # NaN is for the caller to refuse
+        if not widest > rule.half_width or done == rule.most:  # the caller refuses NaN
             return losses, sample.part(0, done), rule.model_copy(update={"reached": widest <= rule.half_width})
         needed = done * (widest / rule.half_width) ** 2 if math.isfinite(widest) else math.inf
         target = math.ceil(min(max(needed, done * GROWTH[0]), done * GROWTH[1], rule.most))

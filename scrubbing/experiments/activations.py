@@ -21,11 +21,12 @@ AT_ONCE = 16  # references
 def scrubbed_activations(
     hypothesis: Hypothesis, data: Data, *names: str, **settings: Unpack[Settings]
 ) -> dict[str, Any]:
-    """The values that nodes have in a scrubbed run, for each reference: `[reference * draws, ...]` by name.
+    """The values of nodes in a scrubbed run, by name: `[reference * draws, ...]` each.
 
-    `names` are nodes of I, or paths of nodes that are reached in several ways ("loss/D/A"); the value is that of the
-    node of G that runs it, on the donors that `scrub` draws with the same `settings`. What I does not claim has no
-    value of its own. With `references=` a few rows are enough for a picture.
+    Name nodes of I, or paths where a node is reached in several ways ("loss/D/A"). You get the value of the node of G
+    that it names, on the donors that `scrub` draws with the same `settings`. A node that is claimed per position has
+    one value for each position, on the donor there: `[reference * draws, position, ...]`. Unclaimed nodes have no value
+    here. A few `references=` are enough for a picture.
 
     Raises `HypothesisError` for a name that the run does not visit, or visits by several paths.
 
@@ -44,9 +45,15 @@ def scrubbed_activations(
 def losses_by_position(
     hypothesis: Hypothesis, data: Data, **settings: Unpack[Settings]
 ) -> Float[Tensor, "reference position"]:
-    """The scrubbed cross-entropy of each position in nats, `[reference * draws, position]`; 0 where nothing is scored.
+    """The scrubbed cross-entropy at each position, in nats: `[reference * draws, position]`; 0 where the weight is 0.
 
-    `settings` are those of `scrub`. Of the network itself, give a hypothesis that claims everything exactly.
+    `settings` are those of `scrub`. For the network's own losses, claim `loss=reads("logits", "labels", "weights")`
+    and `logits=reads("tokens")`: nothing is scrubbed.
+
+    >>> from hypotheses import induction
+    >>> case = induction.case("naive/Q")
+    >>> losses_by_position(case.hypothesis, case.data, references=[0, 1]).shape
+    torch.Size([2, 300])
 
     Raises `HypothesisError` for a network whose output is no weighted cross-entropy of logits.
     """

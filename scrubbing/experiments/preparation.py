@@ -1,4 +1,4 @@
-"""From the user's arguments to what is to be done: which rows, which policy, which expressions."""
+"""Check the user's arguments, and turn them into a run: rows, policy and expressions."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence, Sized
 from dataclasses import dataclass
@@ -79,10 +79,10 @@ class Options:
 
 @dataclass(frozen=True)
 class Prepared:
-    """A run that can begin."""
+    """A run that is planned and checked."""
 
     named: Mapping[Any, Hypothesis]
-    data: Columns  # without the rows that are made
+    data: Columns  # without made donors
     jobs: Sequence[Job]
     planner: Planner
     evaluator: Evaluator
@@ -102,7 +102,7 @@ def prepare(
     baseline: Baseline,
     options: Options,
 ) -> Prepared:
-    """Check the arguments, and plan what they ask for."""
+    """Check the arguments and plan the run. Raises what `scrub` raises."""
     named = by_name(hypotheses)
     if not isinstance(options.exact, bool):
         raise HypothesisError(f"exact={options.exact!r} is no mode; choose False or True")
@@ -142,7 +142,7 @@ def prepare(
 
 
 def policy_of(options: Options, dataset_rows: int) -> Policy:
-    """What the options say of donors.
+    """The policy that the options describe.
 
     Raises `HypothesisError` for donors that exact mode cannot follow.
     """

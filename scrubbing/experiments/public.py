@@ -29,6 +29,7 @@ from scrubbing.experiments.scoring import Case, explain, scrub
 from scrubbing.experiments.swaps import Swaps, single_swaps
 from scrubbing.graph import Graph, Node, bins, per_position, reads, within
 from scrubbing.graph.hypothesis import Hypothesis
+from scrubbing.lens.language_data import next_token_data
 from scrubbing.score import Score
 from scrubbing.score.approx import approx_percent
 from scrubbing.score.comparison import compare
@@ -70,6 +71,7 @@ __all__ = [
     "load_record",
     "losses_by_position",
     "mean",
+    "next_token_data",
     "per_position",
     "plan_samples",
     "random_controls",

@@ -32,7 +32,17 @@ from scrubbing.store.recording import Recording, recording
 
 @dataclass(frozen=True)
 class Case:
-    """A hypothesis tied to the data, the baseline and the settings that it is to be scored with."""
+    """A hypothesis with the data, baseline and settings to score it with: one experiment of a `Suite`.
+
+    `settings` are options of `scrub`, by name.
+
+    >>> from scrubbing import Case, Graph, Hypothesis, reads
+    >>> G = Graph(a=lambda x: 2 * x, loss=lambda a, y: (a - y) ** 2)
+    >>> h = Hypothesis(G, Graph(a=reads("x"), loss=reads("a", "y")))
+    >>> data = {"x": [0, 1, 2, 3], "y": [0, 2, 4, 6]}
+    >>> Case("a", h, data, baseline=Graph(loss=reads("y")), settings={"exact": True}).score().recovered
+    1.0
+    """
 
     name: str
     hypothesis: Hypothesis
@@ -41,7 +51,7 @@ class Case:
     settings: Mapping[str, Any] = field(default_factory=dict)
 
     def score(self, **settings: Any) -> Score:
-        """`scrub` the case, with its own settings except for those given."""
+        """Score it with `scrub`; `settings` take the place of its own. Raises what `scrub` raises."""
         scores = scrub({self.name: self.hypothesis}, self.data, baseline=self.baseline, **{**self.settings, **settings})
         return scores[self.name]
 
@@ -77,33 +87,59 @@ def scrub(
     cap: Count = 100_000,
     store: Store | Path | str | None = None,
 ) -> Score | list[Score] | dict[str, Score]:
-    """Causal scrubbing: resample everything that a hypothesis calls unimportant, and report the loss that survives.
+    """Causal scrubbing: swap all that a hypothesis calls interchangeable, and report how much of the loss survives.
 
-    Several hypotheses are scored together, on common references and random numbers, and share all work that they can;
-    the answer has the shape of the question (one, list or dict).
+    Give one hypothesis, a list, or a dict by name, and get a `Score`, a list or a dict. Hypotheses that are scored
+    together have the same references and random numbers, and share their work.
 
-    `data` maps columns to tensors or arrays of one length, or is a table of pandas or pyarrow. `baseline` is the
-    explanation that recovers 0%: a `Graph` (applied to each hypothesis's own G) or a `Hypothesis`. `references` are all
-    rows in order, that many rows drawn with replacement, or the rows given; each is scrubbed `draws` times. `others`
-    says what stands in for unclaimed inputs: one donor per visited "node" (the paper), per "reference", per "input", or
-    `others[i]` for the reference in row i.
-    `donors` fixes the donor of a node of I for the reference in each row (`[rows]`, or `[rows, positions]`), or is a
-    function that makes agreeing donors for classes that the data lack: of the columns of the datums to stand in for,
-    and a `numpy.random.Generator`, it returns the columns that change.
-    `exclude_self` keeps a datum from standing in for itself (with others="reference" the reference: that one donor may
-    be the own datum of a node below). `unclaimed` says what stands in for an unclaimed node with
-    a floating-point value: a donor's ("resample"), the mean over rows ("mean", or `mean(by=column)`), "zero", or what a
-    function makes of the donor's. `together` lists groups of nodes of I, read by one parent, that share their donor.
-    `exact` gives the expectation over all draws of donors in place of a sample of them, where that can be worked out.
-    `until` draws references with replacement, up to `references` of them, until the half-width of every interval is
-    that fraction; the intervals are then those of a confidence sequence, valid however often one looks.
-    `check` compares G with the graph that it was rewritten from. `progress` is True, False, None (where a terminal
-    shows it) or a function of (done, total). `cap` bounds the number of streams of donors. `memory` ("2GiB") bounds
-    what values may take together, besides the data and the model. `store` is a file (or a `Store`) in which every
-    score is recorded: an interrupted run goes on from its finished chunks, and one that is recorded already is answered
-    from there, bit for bit (`score.recalled` says so).
+    >>> from scrubbing import Graph, Hypothesis, reads, scrub
+    >>> G = Graph(a=lambda x1: 2 * x1, b=lambda x2: 3 * x2, loss=lambda a, b, y: (a + b - y) ** 2)
+    >>> data = {"x1": [0, 1, 0, 1], "x2": [0, 0, 1, 1], "y": [0, 2, 3, 5]}
+    >>> only_b = Hypothesis(G, Graph(b=reads("x2"), loss=reads("b", "y")))
+    >>> score = scrub(only_b, data, baseline=Graph(loss=reads("y")), exact=True)
+    >>> f"{score.recovered:.3f}, loss {score.scrubbed}, original {score.original}, baseline {score.baseline}"
+    '0.692, loss 2.0, original 0.0, baseline 6.5'
 
-    Raises `ScrubbingError` for whatever is wrong with the hypotheses or the data.
+    What is scored:
+
+    - `data`: a dict of tensors or arrays with one entry per row, `[row, ...]`, or a table of pandas or pyarrow
+    - `baseline`: the explanation that recovers 0%: a `Graph` (for each hypothesis's own G) or a `Hypothesis`
+
+    On which references:
+
+    - `references`: by default every row once; a number draws that many with replacement; or give row numbers
+    - `draws`: how often each reference is scrubbed
+    - `until`: draw references until every interval has this half-width (0.02 is two percentage points), at most
+      `references` of them; the intervals stay valid however often one looks
+    - `seed`: the same seed gives the same references and donors
+
+    With which donors:
+
+    - `others`: who stands in for unclaimed inputs: one donor per visited "node" (the paper), per "reference", or per
+      "input"; or row numbers `[row]`, of which entry i is the donor of the reference in row i
+    - `donors`: by node of I, row numbers `[row]` or `[row, position]`, entry i for the reference in row i; or a
+      function that makes new donors: it gets the columns of the data to stand in for and a `numpy.random.Generator`,
+      and returns the columns that it changes
+    - `exclude_self`: a datum does not stand in for itself (with others="reference", the reference does not)
+    - `unclaimed`: what replaces an unclaimed floating-point value: a donor's ("resample"), its mean over the data
+      ("mean", or by group with `mean(by=column)`), "zero", or a function of the donor's value
+    - `together`: groups of I's nodes that share one donor; all nodes of a group are read by one node
+    - `exact`: the expectation over all donors, where it can be computed, in place of a sample
+
+    How it runs:
+
+    - `memory`: the most that values may take, besides the data and the model; "2GiB" by default
+    - `check`: run the network twice, and compare it with the graph that it was rewritten from, on a few references
+    - `progress`: True, False, None (only on a terminal), or a function of (done, total)
+    - `cap`: the most streams of donors that a hypothesis may need
+    - `store`: a file, or a `Store`, that keeps every score. An interrupted run continues from its finished chunks. A
+      run that is in the store is not computed again: `score.recalled` says when it was made
+
+    Raises `HypothesisError` for wrong hypotheses and options, `DataError` for data and values that cannot be used,
+    `GraphError` for networks that are random or rewritten wrongly, `NodeError` where a function of a node raises, and
+    `StoreError` for the store. All of them are `ScrubbingError`. Warns `ScrubbingWarning` of claims without effect.
+
+    Source: Chan et al. 2022, Causal Scrubbing; for `until`, the confidence sequences of Waudby-Smith et al. 2024.
     """
     options = Options(
         references=references,
@@ -147,9 +183,18 @@ def explain(
     baseline: Baseline,
     **settings: Unpack[Settings],
 ) -> Cost:
-    """What `scrub` with these arguments would take: streams, calls, rows of logits, operations, bytes.
+    """Count what `scrub` would take with the same arguments, without running it: calls, operations, bytes.
 
-    It is counted on a few draws. Raises what `scrub` would raise before its work.
+    The count is made on a few draws, and scaled to all of them. `print` the result, or read its fields.
+
+    >>> from scrubbing import Graph, Hypothesis, explain, reads
+    >>> G = Graph(a=lambda x: 2 * x, loss=lambda a, y: (a - y) ** 2)
+    >>> h = Hypothesis(G, Graph(a=lambda x: x % 2, loss=reads("a", "y")))
+    >>> found = explain(h, {"x": [0, 1, 2, 3], "y": [0, 2, 4, 6]}, baseline=Graph(loss=reads("y")))
+    >>> found.hypotheses, found.draws
+    (1, 4)
+
+    Raises what `scrub` raises before it computes losses: `HypothesisError`, `DataError`, `NodeError`.
     """
     prepared = prepare(hypotheses, data, baseline, Options(**settings))
     outputs = Outputs.of(prepared.jobs, prepared.planner, len(prepared.sample))
@@ -185,7 +230,7 @@ def _computed(
 def _outcomes(
     prepared: Prepared, record: Recording | None, progress: bool | Callable[[int, int], None] | None
 ) -> tuple[list[Outcome], Sample, Stopping | None]:
-    """What the jobs came to, on which references, and why it stopped there."""
+    """The losses of each job, the references that they were measured on, and why no more were drawn."""
     jobs, planner, evaluator, exact = prepared.jobs, prepared.planner, prepared.evaluator, prepared.exact
     total, unit = (len(jobs), "hypotheses") if exact else (len(prepared.sample), "references")
     with showing_progress(progress, total, unit=unit) as advance:
@@ -199,7 +244,7 @@ def _outcomes(
 
 
 def _donors(job: Job, sample: Sample, *, exact: bool) -> dict[str, np.ndarray]:
-    """The row that stood in at every node, where there is one."""
+    """The rows of the donors of every node, by path; none in exact mode."""
     return {} if exact else {path: sample.rows(stream) for path, stream in job.scrubbed.streams.items()}
 
 

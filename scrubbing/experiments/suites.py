@@ -15,8 +15,15 @@ from scrubbing.score import Score
 class Suite:
     """Experiments on one network and dataset, each named "rung/inputs", for example "naive/Q".
 
-    `about` says what was measured (model, data, pairing, normalisation, hashes), `published` holds percentages to
-    compare with, and `notes` what the reader should know, one line each.
+    All cases have the data, baseline and settings of the first. `about` says what was measured (model, data, hashes),
+    `published` has percentages to compare with, by name, and `notes` are lines for the reader.
+
+    >>> from hypotheses import toy
+    >>> suite = toy.suite()
+    >>> suite.only(["an exclusive or"]).score(references=100)["an exclusive or"].references
+    100
+
+    `scrubbing score NAME` finds the module of a suite by an entry point of the group "scrubbing.hypotheses".
     """
 
     title: str
@@ -43,19 +50,22 @@ class Suite:
         return replace(self, cases=tuple(c for c in self.cases if c.name in wanted or _rung(c) in wanted))
 
     def score(self, progress: bool | Callable[[int, int], None] | None = None, **settings: Any) -> dict[str, Score]:
-        """All experiments in one run of `scrub`, by name."""
+        """Score all experiments in one run of `scrub`, by name; `settings` are options of `scrub`.
+
+        Raises what `scrub` raises.
+        """
         first = self.cases[0]
         settings = {**first.settings, **settings}
         return scrub(self.hypotheses, first.data, baseline=first.baseline, progress=progress, **settings)
 
     def cost(self, **settings: Any) -> Cost:
-        """What `score` with these settings would take."""
+        """Count what `score` would take with these settings: `explain`."""
         first = self.cases[0]
         return explain(self.hypotheses, first.data, baseline=first.baseline, **{**first.settings, **settings})
 
     @property
     def hypotheses(self) -> dict[str, Hypothesis]:
-        """What is scored, by name."""
+        """The hypotheses by name."""
         return {case.name: case.hypothesis for case in self.cases}
 
 

@@ -1,4 +1,4 @@
-"""How near two numbers must be to agree: equality by default, a cell of a grid or a quantile bin on request."""
+"""Binning: when two numbers of a feature count as equal. By default they must be the same number."""
 
 from dataclasses import dataclass
 
@@ -10,9 +10,9 @@ from scrubbing.errors import HypothesisError
 
 @dataclass(frozen=True)
 class Within:
-    """Numbers agree if they lie in one cell of a grid of that width.
+    """Numbers agree if they lie in the same cell of a grid of width `tolerance`.
 
-    Agreement must be an equivalence, or donors would not be uniform on the dataset; "differ by less than" is none.
+    Cells, and not "differ by less than", since agreement must be transitive: classes of rows must not overlap.
     """
 
     tolerance: float

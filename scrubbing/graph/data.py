@@ -1,4 +1,4 @@
-"""The dataset: named columns of one length, whatever they came as."""
+"""The dataset: named columns of one length, from a dict or a table."""
 
 import operator
 import reprlib
@@ -17,7 +17,7 @@ from scrubbing.errors import DataError
 
 @runtime_checkable
 class Table(Protocol):
-    """A table with named columns, of pandas, pyarrow or whatever else hands its columns to Arrow."""
+    """A table with named columns: pandas, pyarrow, or any other that exports its columns to Arrow."""
 
     def __getitem__(self, name: Any, /) -> Any: ...
     def __arrow_c_stream__(self, requested_schema: Any = None) -> Any: ...
@@ -128,7 +128,7 @@ def _as_text(name: str, array: np.ndarray) -> np.ndarray:
 
 
 def _ragged(given: Any) -> str | None:
-    """In words, which row of a list of lists is of another length than the first."""
+    """Words for the first row of a list of lists whose length differs from that of row 0."""
     if not isinstance(given, list | tuple):
         return None
     lengths = [len(row) if hasattr(row, "__len__") else None for row in given]
@@ -150,7 +150,7 @@ def _from_array(array: np.ndarray) -> Tensor | np.ndarray:
 
 
 def whole_number(name: str, given: Any) -> int:
-    """A number given as any type of integer. Raises `DataError` for what is none, as True is."""
+    """A number given as any type of integer. Raises `DataError` for anything else, True included."""
     number = np.asarray(given)
     if not number.ndim and number.dtype.kind in "iuO":  # large integers are objects to numpy
         with suppress(TypeError):
@@ -159,7 +159,7 @@ def whole_number(name: str, given: Any) -> int:
 
 
 def at_least_one(name: str, given: Any) -> int:
-    """How many there are to be of what `name` says in the plural. Raises `DataError` for none."""
+    """A number of things that must be 1 or more; `name` is their plural. Raises `DataError` for 0."""
     number = whole_number(name, given)
     if number >= MOST:
         raise DataError(f"{name}={reprlib.repr(number)} is more than can be computed; give fewer than {MOST}")

@@ -1,4 +1,4 @@
-"""What one hypothesis claims and another does not, in words."""
+"""The differences of two hypotheses, in words."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields
@@ -11,7 +11,7 @@ from scrubbing.graph.nodes import Node
 
 @runtime_checkable
 class Claims(Protocol):
-    """What a hypothesis says (a `Hypothesis` does; this module stands below it)."""
+    """The fields of a `Hypothesis` that are compared. (This module is below the one that defines it.)"""
 
     @property
     def G(self) -> Graph: ...
@@ -26,7 +26,7 @@ class Claims(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class Claim:
-    """One node of I, and the node of G that runs it. Equal if it says the same, wherever its function is written."""
+    """One node of I, and the node of G that runs it. Equal claims have functions of equal source and values."""
 
     node: Node
     image: str
@@ -52,10 +52,10 @@ class Claim:
 
 @dataclass(frozen=True)
 class Diff:
-    """The claims of a new hypothesis against those of an old one; false if both say the same.
+    """The changes from an old hypothesis to a new one; false if there are none.
 
-    `changed` holds (old, new). `declared` says what has changed in `columns` and `scramble`; `network` names the nodes
-    that one G has and the other has not, or not so.
+    `changed` holds pairs (old, new). `declared` has the changes of `columns` and `scramble`; `network` names the nodes
+    of G that were added, removed or changed.
     """
 
     added: Mapping[str, Claim] = field(default_factory=dict)

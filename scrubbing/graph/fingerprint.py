@@ -1,10 +1,10 @@
 """Fingerprints by content: of values, and of functions by their source and the values that they use.
 
-Three questions are asked, all in one hash (`content_hash`) and with one way to take in a tensor (`tensor_bytes`):
+Three kinds of equality share one hash (`content_hash`) and one way to read a tensor (`tensor_bytes`):
 
-- *Is it still the one that it was*, in another file, process or year? `digest`, here: source, not compiled code.
-- *May an answer that it gave be given again?* `scrubbing.store.dependencies`: all that a call can reach, as loaded.
-- *Is it the same call in this run?* The components of `scrubbing.lens` compare by value: cheap, and on one device.
+- Is it the same hypothesis, in another file, process or year? `digest`, here, compares source and not compiled code.
+- Would it give the same score again? `scrubbing.store.dependencies` covers all code that a call can reach.
+- Is it the same call in this run? Components compare by value, which is cheap.
 """
 
 import ast
@@ -27,14 +27,14 @@ LITERALS = (bool, int, float, complex, str, bytes, type(None), type(...), range,
 def digest(value: Any, *, identify: Callable[[Any], Any] | None = None) -> str:
     """A fingerprint of a value's content: tensors by dtype, shape and bytes (on any device), functions by their source.
 
-    An object of a type that is none of these (a file, a generator) counts as equal to every other of its type, unless
-    `identify` (for example `id`) tells them apart; so it does for modules, whose attributes may be more than weights.
+    Objects of other types (files, generators) are equal if their types are, unless `identify` (for example `id`)
+    distinguishes them. The same holds for modules, whose attributes may be more than weights.
     """
     return content_hash(repr(_content(value, (), identify)).encode(errors="surrogatepass"))
 
 
 def content_hash(content: str | bytes | memoryview) -> str:
-    """The hash by which texts and bytes are known, here and in the store."""
+    """The hash of texts and bytes, here and in the store."""
     return blake2b(content.encode() if isinstance(content, str) else content, digest_size=16).hexdigest()
 
 
@@ -58,7 +58,7 @@ def import_path(fn: Any) -> str | None:
 def source(fn: Any) -> str | None:
     """The source of a function, or of the class of a callable object, without comments, docstrings and layout.
 
-    None where there is none: for what is built in or was typed in at a prompt.
+    None for functions that are built in or were typed in at a prompt.
     """
     if not isinstance(fn, FunctionType | type):
         return _source(fn.__func__ if isinstance(fn, MethodType) else type(fn))
@@ -154,7 +154,7 @@ def _shows_its_content(value: Any) -> bool:
 
 
 def _is_foreign(value: Any, inside: tuple[Any, ...]) -> bool:
-    """Whether a function is another package's, to be known by its name, as seen from the function that uses it."""
+    """Whether a function belongs to another package than the function that uses it: its name is enough then."""
     users = [v for v in inside if isinstance(v, FunctionType)]
     return isinstance(value, FunctionType) and bool(users) and _package(value) != _package(users[-1])
 
@@ -168,7 +168,7 @@ def _bytecode(code: Any) -> tuple[Any, ...]:
     return code.co_code.hex(), code.co_names, code.co_varnames, *consts
 
 
-# -- lambdas, which inspect cannot tell apart where several stand in one statement
+# -- lambdas: inspect cannot separate several of them in one statement
 
 
 def _lambda_source(fn: Any) -> str | None:

@@ -16,11 +16,22 @@ from scrubbing.graph.nodes import Node
 
 
 class Graph(Mapping[str, Node]):
-    """An immutable set of named nodes with one output: the node that no other reads.
+    """Named functions, joined by their parameter names, with one output: the node that no other node reads.
+
+    A parameter that names no node is a column of the data. A graph does not change; `graph | {name: function}` is
+    another graph, with nodes added or replaced. It is called on a dict of columns, `[row, ...]` each.
 
     >>> double = Graph(twice=lambda x: 2 * x, loss=lambda twice, y: abs(twice - y))
     >>> double.output, double.columns
     ('loss', ('x', 'y'))
+    >>> double({"x": 3, "y": 5})
+    1
+    >>> half = double | {"loss": lambda twice, y: abs(twice - y) / 2}
+    >>> half({"x": 3, "y": 5})
+    0.5
+
+    Raises `GraphError` for circles, several outputs, names that are no identifiers, and functions whose parameters
+    cannot be read.
     """
 
     def __init__(self, nodes: Mapping[str, Node | Callable[..., Any]] | None = None, /, **named: Any) -> None:
@@ -52,7 +63,7 @@ class Graph(Mapping[str, Node]):
 
     @cached_property
     def order(self) -> tuple[str, ...]:
-        """Every node after all that it reads; among those free to stand anywhere, alphabetically."""
+        """All nodes, each after those that it reads; alphabetical where that leaves a choice."""
         unknown = {name: len(node.inputs) for name, node in self._nodes.items()}
         ready = [*self.columns, *(name for name, count in unknown.items() if not count)]
         heapify(ready)
@@ -99,11 +110,11 @@ class Graph(Mapping[str, Node]):
 
     @property
     def origin(self) -> "Graph":
-        """The graph that was there before the first rewrite; itself, if it was never rewritten."""
+        """The graph before its first rewrite; itself if it was never rewritten."""
         return self._origin or self
 
     def readers(self, name: str) -> tuple[str, ...]:
-        """The nodes that read the node or column `name`, in order."""
+        """The nodes that read a node or column, in order. Raises `GraphError` for an unknown name."""
         if name not in self._readers:
             self[name]
         return tuple(sorted(self._readers.get(name, ()), key=self._place.__getitem__))
@@ -144,7 +155,10 @@ class Graph(Mapping[str, Node]):
     # -- what can be done with it
 
     def __or__(self, changes: Mapping[str, Node | Callable[..., Any]]) -> "Graph":
-        """Add or replace nodes. Old nodes that nothing reads any more are dropped; a new one must be read."""
+        """The graph with nodes added or replaced. Old nodes that nothing reads any more are dropped.
+
+        Raises `GraphError` for a new node that nothing reads, beside the output.
+        """
         new = {name: Node.of(value, name=name) for name, value in changes.items()}
         merged = self._nodes | new
         read = _read(merged)
@@ -153,7 +167,7 @@ class Graph(Mapping[str, Node]):
         return Graph({name: node for name, node in merged.items() if name in kept})
 
     def rewritten(self, changes: Mapping[str, Node | Callable[..., Any]]) -> "Graph":
-        """`self | changes` for changes that alter no value: the new graph remembers where it came from."""
+        """`self | changes`, for changes that alter no value. `scrub` checks that it agrees with its `origin`."""
         graph = self | changes
         graph._origin = self.origin
         return graph
@@ -163,7 +177,10 @@ class Graph(Mapping[str, Node]):
         return self.activations(data, self.output)[0]
 
     def activations(self, data: Mapping[str, Any], *names: str) -> tuple[Any, ...]:
-        """The values of the named nodes (or columns) on `data`, each computed once."""
+        """The values `[row, ...]` of the named nodes or columns on `data`, each computed once.
+
+        Raises `GraphError` for unknown names and missing columns.
+        """
         values: dict[str, Any] = {}
         for name in names:
             if name not in self and name not in self.columns:

@@ -13,18 +13,31 @@ from scrubbing.graph.nodes import Node
 
 @dataclass(frozen=True)
 class Hypothesis:
-    """The claim that G computes what I computes, node by node (Chan et al. 2022: the triple (G, I, c)).
+    """The claim that the network G computes what the explanation I computes, node by node.
 
-    `c` names the node of G for nodes of I that go by another name there. `columns` declares columns of the data that
-    only features read. `scramble` names columns of G's output (labels, weights) that are left to a donor on purpose.
+    - `G`: the network, and `I`: the explanation, as graphs. Nodes of one name belong together
+    - `c`: for nodes of I with another name in G, that name
+    - `columns`: columns of the data that only features read
+    - `scramble`: columns that G's output reads (labels, weights) and that you leave to a donor on purpose
 
-    What a node of I reads of the columns comes from its own datum. Where its image reads the column itself, that one
-    edge is claimed. Where it does not, the column is claimed on all unclaimed paths into the image, by a function as by
-    `reads`: with A = 2 x0, B = 3 x0 and out = A + B, the claim `out=reads("A")` leaves B to another datum, but
-    `out=lambda A, x0: x0` also lets B run on out's own x0. A feature that is to pass nothing on reads a column that the
-    network does not have.
+    A node of I that reads a column keeps the value of its own datum there. If its node in G reads that column itself,
+    the claim is about this one edge. If not, the claim is about all unclaimed paths from the column to the node. Take
+    A = 2x, B = 3x, out = A + B: `out=reads("A")` scrubs B, and `out=lambda A, x: x` does not, since B then runs on
+    out's own x.
 
-    Raises `HypothesisError` with everything that is illegal about it.
+    >>> from scrubbing import Graph, Hypothesis, reads
+    >>> G = Graph(a=lambda x: 2 * x, b=lambda x: 3 * x, loss=lambda a, b, y: abs(a + b - y))
+    >>> Hypothesis(G, Graph(a=reads("x"), loss=reads("a")))
+    Traceback (most recent call last):
+        ...
+    scrubbing.errors.HypothesisError: G's output 'loss' reads the column 'y' and I's does not; ...
+    >>> h = Hypothesis(G, Graph(a=reads("x"), loss=reads("a", "y")))
+    >>> h.image("a"), dict(h.claimed_inputs("loss"))
+    ('a', {'a': 'a'})
+
+    Raises `HypothesisError` that lists everything that is wrong.
+
+    Source: Chan et al. 2022, Causal Scrubbing: the triple (G, I, c).
     """
 
     G: Graph
@@ -35,21 +48,21 @@ class Hypothesis:
 
     def __post_init__(self) -> None:
         _refuse_other_types(self)
-        object.__setattr__(self, "c", dict(self.c))  # what is found of it below stays true
+        object.__setattr__(self, "c", dict(self.c))  # a copy: what is derived from it below stays right
         problems = list(_problems(self))
         if problems:
             raise HypothesisError("\n".join(dict.fromkeys(problems)))
 
     def diff(self, other: "Hypothesis") -> Diff:
-        """What `other` claims otherwise: claims added, removed and changed."""
+        """How `other` differs: claims added, removed and changed."""
         return diff(self, other)
 
     def image(self, name: str) -> str:
-        """The name in G of the node that runs I's `name`."""
+        """The name in G of I's node `name`."""
         return self.c.get(name, name)
 
     def claimed_inputs(self, name: str) -> Mapping[str, str]:
-        """What I's node claims of its image's inputs: G's name of each to I's name."""
+        """The inputs of the node in G that I's node `name` claims, as `{name in G: name in I}`."""
         return MappingProxyType(self._claimed_inputs[name])
 
     def read_columns(self, name: str) -> tuple[str, ...]:
@@ -60,7 +73,7 @@ class Hypothesis:
         """The columns that I's node claims on all unclaimed paths into its image: those the image does not read."""
         return self._passed_columns[name]
 
-    # -- found once, since planning asks again at every edge
+    # -- computed once, since planning needs them at every edge
 
     @cached_property
     def _claimed_inputs(self) -> dict[str, dict[str, str]]:
@@ -125,7 +138,7 @@ def _input_problems(h: Hypothesis, name: str, node: Node, columns: frozenset[str
     for read in node.inputs:
         if read in h.I:
             if h.image(read) not in h.G:
-                continue  # said already
+                continue  # reported already
             if h.image(read) not in available.read:
                 yield _no_such_input(name, read, image, available.inputs)
             elif h.image(read) in by_image:
@@ -150,7 +163,7 @@ def _no_such_input(name: str, read: str, image: str, available: tuple[str, ...])
 
 def _leaf_problems(h: Hypothesis, name: str, columns: frozenset[str]) -> Iterator[str]:
     read = h.read_columns(name)
-    unknown = frozenset(read) - columns  # said already
+    unknown = frozenset(read) - columns  # reported already
     if not read or unknown or h.claimed_inputs(name):
         return
     upstream = h.G.upstream_columns[h.image(name)]

@@ -1,4 +1,4 @@
-"""The nodes of a graph: functions whose parameter names are their edges, and what a claim says besides."""
+"""The nodes of a graph: functions whose parameter names are their edges, and the options of a claim."""
 
 import inspect
 from collections.abc import Callable, Hashable
@@ -22,14 +22,29 @@ class Reads:
 
 @dataclass(frozen=True, eq=False)
 class Node:
-    """One function and the names it reads, in the order of its parameters.
+    """A function, and the names that it reads, in the order of its parameters.
 
-    `fn` is compared by identity if it is a plain function and by value and type if it is a frozen dataclass; equal
-    functions of equal values are computed once. A function gets rows and gives an entry for each; with `constant` it
-    gives a value that is the same for all of them. `position_axis` is the axis of the value that runs over positions of
-    a sequence. `per_position` marks a claim about each position by itself, `binning` says which unequal numbers agree.
-    `swaps` and `keeps` take parts of the scrubbing away: without `swaps` a claimed node's donor is its reader's own
-    datum, and unclaimed inputs of its image named in `keeps` are computed on the node's own datum.
+    A plain function in a `Graph` becomes a node by itself; write `Node(...)` to name the inputs or to set an option.
+
+    - `fn`: gets the values of its inputs for some rows, `[row, ...]` each, and returns `[row, ...]`. Two nodes are the
+      same if they have one function object, or equal frozen dataclasses; what is the same is computed once
+    - `inputs`: names of nodes, or of columns of the data
+    - `position_axis`: the axis of the value that runs over positions of a sequence
+    - `constant`: the value is the same for all rows, and has no axis of rows
+
+    The others are options of a claim:
+
+    - `per_position`, `binning`: set by `per_position`, `within` and `bins`
+    - `swaps`: False leaves the node on the datum of the node that reads it
+    - `keeps`: unclaimed inputs that stay on the node's own datum
+
+    >>> from scrubbing import Graph, Node
+    >>> Graph(twice=Node(lambda v: 2 * v, ("x",)), loss=lambda twice, y: abs(twice - y))
+    Graph of 2 nodes, output 'loss', columns x, y
+      twice(x)
+      loss(twice, y)
+
+    Raises `GraphError`, when it is put into a graph, for a function whose parameters cannot be read.
     """
 
     fn: Callable[..., Any]
@@ -57,7 +72,7 @@ class Node:
 
     @cached_property
     def read(self) -> frozenset[str]:
-        """The names that it reads, in no order."""
+        """The names that it reads, as a set."""
         return frozenset(self.inputs)
 
     @property
@@ -84,7 +99,7 @@ class Node:
 
 
 def function_key(fn: Any) -> Hashable:
-    """What tells functions apart: of a frozen dataclass its values with their types, for 2 and 2.0 compute otherwise.
+    """A key that equal functions share: for a frozen dataclass its fields with their types, since 2 and 2.0 differ.
 
     >>> @dataclass(frozen=True)
     ... class Scale:
@@ -121,7 +136,7 @@ def _parameters(fn: Callable[..., Any], name: str) -> tuple[str, ...]:
 
 
 def reads(*names: str) -> Node:
-    """A claim about which inputs matter, and none about what is made of them.
+    """A claim that these inputs matter, and no claim about what is computed from them.
 
     >>> reads("logits", "labels").inputs
     ('logits', 'labels')
@@ -130,23 +145,51 @@ def reads(*names: str) -> Node:
 
 
 def per_position(claim: Node | Callable[..., Any]) -> Node:
-    """A claim about each position by itself: at position p only `claim(...)[:, p]` matters.
+    """A claim for each position of a sequence separately: at position p, only `claim(...)[:, p]` matters.
 
-    The function returns `[rows, positions]`; each position of each reference draws its own donor among the rows that
-    agree there.
+    The function returns `[row, position]`. Each position of a reference draws its own donor, from the rows with the
+    same feature at that position.
+
+    >>> import torch
+    >>> from scrubbing import Graph, Hypothesis, Node, per_position, reads, scrub
+    >>> G = Graph(
+    ...     embed=Node(lambda tokens: 10 * tokens, ("tokens",), position_axis=1),
+    ...     loss=lambda embed: embed.float().mean(1),
+    ... )
+    >>> h = Hypothesis(G, Graph(embed=per_position(lambda tokens: tokens % 2), loss=reads("embed")))
+    >>> data = {"tokens": torch.tensor([[0, 1], [1, 2], [2, 3], [3, 4]])}
+    >>> donors = scrub(h, data, baseline=h).donors["loss/embed"]  # [reference, position]
+    >>> (data["tokens"].gather(0, torch.as_tensor(donors)) % 2).tolist()  # as in data: what is even stays even
+    [[0, 1], [1, 0], [0, 1], [1, 0]]
+
+    Raises `GraphError` for what is no function. `scrub` raises `DataError` for a feature without positions.
     """
     return replace(Node.of(claim, name="per_position"), per_position=True)
 
 
 def within(claim: Node | Callable[..., Any], tolerance: float) -> Node:
-    """A claim whose values agree if they lie in one cell of a grid of width `tolerance`.
+    """A claim whose values are equal if they lie in the same cell of a grid of width `tolerance`.
 
     >>> within(lambda x: x, 0.5).binning
     Within(tolerance=0.5)
+
+    Raises `HypothesisError` for a tolerance that is not above 0.
     """
     return replace(Node.of(claim, name="within"), binning=Within(tolerance))
 
 
 def bins(claim: Node | Callable[..., Any], k: int) -> Node:
-    """A claim whose values agree if they lie between the same of `k` quantiles of the dataset."""
+    """A claim whose values are equal if they lie in the same of `k` quantile bins of the dataset.
+
+    Each entry of a vector has its own bins. With k=4, donors come from the same quarter of the data:
+
+    >>> from scrubbing import Graph, Hypothesis, bins, reads, scrubbed_activations
+    >>> G = Graph(a=lambda x: 2 * x, loss=lambda a, y: (a - y) ** 2)
+    >>> h = Hypothesis(G, Graph(a=bins(lambda x: x, 4), loss=reads("a", "y")))
+    >>> data = {"x": [0, 1, 2, 3, 4, 5, 6, 7], "y": [0] * 8}
+    >>> scrubbed_activations(h, data, "a")["a"] // 4
+    tensor([0, 0, 1, 1, 2, 2, 3, 3])
+
+    Raises `HypothesisError` for fewer than one bin.
+    """
     return replace(Node.of(claim, name="bins"), binning=Bins(k))

@@ -1,6 +1,6 @@
-"""Files that somebody else made: opened only if they end, read only up to a size, and parsed without surprises.
+"""Read files that somebody else made: no pipes or devices, nothing above a size, and strict JSON.
 
-All that goes wrong is an `OSError` or a `ValueError` with a reason in words, for the caller to say of which file.
+Every failure is an `OSError` or a `ValueError` with a reason in words; the caller adds the name of the file.
 """
 
 import errno
@@ -37,7 +37,7 @@ def read_file(path: Path, largest: int = LARGEST) -> bytes:
 
 
 def read_json(path: Path, largest: int = LARGEST) -> Any:
-    """What a JSON file says. Keys that stand twice are refused, since nobody knows which was meant."""
+    """The content of a JSON file. A key that occurs twice is an error."""
     content = read_file(path, largest)
     try:
         return json.loads(content.decode("utf-8-sig"), object_pairs_hook=_once)
@@ -48,7 +48,7 @@ def read_json(path: Path, largest: int = LARGEST) -> Any:
 
 
 def in_short(error: BaseException) -> str:
-    """What went wrong, on one line."""
+    """An error's message, on one line."""
     said = (getattr(error, "strerror", None) or str(error) or type(error).__name__).encode(errors="backslashreplace")
     text = "".join(c if c.isprintable() else " " for c in said.decode())
     return text if len(text) <= SHOWN else f"{text[:SHOWN]}..."

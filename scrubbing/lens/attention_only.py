@@ -30,9 +30,33 @@ from scrubbing.lens.loading import Transformer
 
 
 def transformer(model: Transformer, **groups: str) -> Graph:
-    """The graph of a transformer, some of its heads as groups: `transformer(model, ind="a1_h5 a1_h6")`.
+    """The graph of a transformer: a node for the embedding, for each head, for the logits and for the loss.
 
-    Raises `GraphError` for groups of heads that the model does not have, or that are not of one layer.
+    It reads the columns `tokens` and `labels` (`[row, position]`, whole numbers) and `weights` (`[row, position]`),
+    which `next_token_data` makes. `embed` and the heads are `[row, position, d_model]`; `loss` is `[row]`, in nats if
+    the weights of a row sum to one on average. A keyword makes one node of several heads of a layer.
+
+    >>> import torch
+    >>> from scrubbing.lens import Transformer, TransformerConfig, next_token_data, transformer
+    >>> sizes = dict(n_layers=1, n_heads=2, d_model=4, d_head=2, d_vocab=3, n_ctx=5, normalization_type=None)
+    >>> shapes = {"embed.W_E": (3, 4), "pos_embed.W_pos": (5, 4), "unembed.W_U": (4, 3), "blocks.0.attn.W_O": (2, 2, 4)}
+    >>> shapes |= {f"blocks.0.attn.W_{m}": (2, 4, 2) for m in "QKV"}
+    >>> weights = {name: torch.zeros(shape) for name, shape in shapes.items()}
+    >>> model = Transformer(TransformerConfig(**sizes), weights)
+    >>> G = transformer(model, both="a0_h0 a0_h1")
+    >>> G
+    Graph of 4 nodes, output 'loss', columns labels, tokens, weights
+      embed(tokens)
+      both(embed)
+      logits(embed, both)
+      loss(logits, labels, weights)
+    >>> G(next_token_data([[0, 1, 2]], model=model))  # no weight knows anything: log 3
+    tensor([1.0986])
+
+    Raises `GraphError` for a group that names no head, an unknown head or one twice, or heads of several layers.
+
+    Source: Elhage et al. 2021, A Mathematical Framework for Transformer Circuits: attention-only models, in which each
+    head adds to the residual stream.
     """
     members = _members(model.config, groups)
     nodes: dict[str, Node] = {"embed": Node(_embedding(model), ("tokens",), RESID_POSITION_AXIS)}

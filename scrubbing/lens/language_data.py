@@ -25,27 +25,31 @@ def next_token_data(
     d_vocab: int | None = None,
     n_ctx: int | None = None,
 ) -> dict[str, Tensor | np.ndarray]:
-    """The columns of a next-token task, from rows of tokens `[row, position + 1]`.
+    """Make the columns that a language model's graph reads, from rows of tokens `[row, position + 1]`.
 
-    `tokens` become all but the last of each row, and `labels` all but the first. `weights` `[row, position]` (1 where
-    none are given) say how heavily each position is evaluated: the loss of row i is `sum_p w_ip l_ip / mean_j sum_p
-    w_jp`, so that the mean over rows is the mean over evaluated positions. Of a row of `lengths` `[row]` tokens the
-    rest is padding: it is not evaluated, and may hold any number. `groups` `[row]` are kept as a column.
+    - `tokens` `[row, position]`: all tokens but the last of each row
+    - `labels` `[row, position]`: the token to predict at each position, so all but the first
+    - `weights` `[row, position]`: how much each position counts; 1 for all if you give none. They are divided by the
+      mean sum of a row, so that the mean loss over rows is the (weighted) mean over positions, in nats
+    - `groups` `[row]`: kept as a column, if you give it
 
-    With a `model` (or `d_vocab` and `n_ctx`) tokens are checked against its vocabulary, rows against its context.
+    Where rows differ in length, pad them at the right and give `lengths` `[row]`, in tokens. Padding has weight 0 and
+    may hold any number. With a `model` (or `d_vocab` and `n_ctx`), tokens are checked against its vocabulary, and rows
+    against its context.
 
-    Raises `DataError` that names the column and the row of the first entry that is wrong.
-
+    >>> from scrubbing.lens import next_token_data
     >>> data = next_token_data([[5, 3, 9], [5, 4, 0]], lengths=[3, 2])
-    >>> data["labels"].tolist()
-    [[3, 9], [4, 0]]
+    >>> data["tokens"].tolist(), data["labels"].tolist()
+    ([[5, 3], [5, 4]], [[3, 9], [4, 0]])
     >>> [[round(w, 2) for w in row] for row in data["weights"].tolist()]
     [[0.67, 0.67], [0.67, 0.0]]
+
+    Raises `DataError` with the column, row and position of the first entry that is wrong.
     """
     config = None if model is None else model.config
     rows = _tokens(tokens, n_ctx if config is None else config.n_ctx)
     real = _real(lengths, rows.shape)
-    rows = np.where(real, rows, 0)  # what stands in the padding is no token
+    rows = np.where(real, rows, 0)  # padding may hold anything
     rows = check_whole_numbers("tokens", rows, d_vocab if config is None else config.d_vocab, "token")
     if config is not None:
         check_whole_numbers("labels", rows[:, 1:], config.out_vocab, "token")
@@ -64,7 +68,7 @@ def next_token_data(
 def check_language_columns(network: Graph, columns: Columns) -> None:
     """Check the columns that a network's embedding and loss read, against its vocabulary and each other.
 
-    Nothing else would tell of labels for more positions than there are tokens, or of tokens below 0.
+    Without this check, negative tokens and labels of the wrong length would give wrong losses, silently.
 
     Raises `DataError` that names the column and the row of the first entry that is wrong.
     """
@@ -74,7 +78,7 @@ def check_language_columns(network: Graph, columns: Columns) -> None:
     embedding, readout = cast(Embedding, nodes[Embedding].fn), cast(Readout, nodes[Readout].fn)
     named = (*nodes[Embedding].inputs, *nodes[WeightedCrossEntropy].inputs[1:3])
     if any(name not in columns for name in named):
-        return  # said elsewhere, or computed by a node
+        return  # reported elsewhere, or computed by a node
     tokens, labels, weights = named
     arrays = {name: as_array(name, columns[name]) for name in named}
     check_whole_numbers(tokens, arrays[tokens], len(embedding.W_E), "token")
@@ -84,7 +88,7 @@ def check_language_columns(network: Graph, columns: Columns) -> None:
     for name in (labels, weights):
         check_shape(name, arrays[name].shape, arrays[tokens].shape)
     check_numbers(weights, arrays[weights])
-    evaluated = np.where(arrays[weights] != 0, arrays[labels], 0)  # of other positions nobody reads the label
+    evaluated = np.where(arrays[weights] != 0, arrays[labels], 0)  # labels of other positions are not read
     check_whole_numbers(labels, evaluated, readout.W_U.shape[1], "token")
 
 
@@ -163,7 +167,7 @@ def _tokens(tokens: Any, n_ctx: int | None) -> np.ndarray:
 
 
 def _real(lengths: Any, shape: tuple[int, ...]) -> np.ndarray:
-    """Which entries of the tokens are none of the padding."""
+    """Which entries of the tokens are not padding."""
     if lengths is None:
         return np.ones(shape, dtype=bool)
     array = as_array("lengths", lengths)

@@ -30,9 +30,9 @@ _NATIVE = {"rotary_adjacent_pairs": True, "use_attn_scale": True}
 
 @dataclass(frozen=True, eq=False)
 class Transformer:
-    """A configuration, and weights in transformer_lens' old parameter names.
+    """A configuration, and weights under the parameter names of transformer_lens' HookedTransformer.
 
-    Raises `ModelError` for parameters that are missing, unknown or of another shape, and for values not finite.
+    Raises `ModelError` for parameters that are missing, unknown or of the wrong shape, and for values not finite.
     """
 
     config: TransformerConfig
@@ -59,11 +59,21 @@ class Transformer:
 
 
 def load_transformer(source: str | Path | Any) -> Transformer:
-    """A transformer from a folder (config.json, model.safetensors) or a transformer_lens model.
+    """Load a transformer from a folder (config.json, model.safetensors), or take a transformer_lens model.
 
-    Weights of several floating types are promoted to the widest of them; `to` makes them another.
+    Nothing is folded or centred. Where weights have several floating types, all become the widest of them; `.to(dtype)`
+    changes the type.
 
-    Raises `ModelError` for files that are missing, damaged, or not of one model that graphs are made for.
+    >>> from hypotheses.induction.suite import SHIPPED  # a folder
+    >>> from scrubbing.lens import load_transformer
+    >>> model = load_transformer(SHIPPED)
+    >>> model.config.n_layers, model.config.n_heads
+    (2, 8)
+    >>> model.weights["embed.W_E"].shape  # [d_vocab, d_model]
+    torch.Size([4096, 256])
+
+    Raises `ModelError` for files that are missing or damaged, and for models that are not attention-only transformers
+    of the kinds that `TransformerConfig` knows.
     """
     if not isinstance(source, str | Path):
         return from_transformer_lens(source)

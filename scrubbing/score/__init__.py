@@ -1,4 +1,4 @@
-"""Scores: how much of a network's loss survives a hypothesis, how sure that is, and what may be asked of them."""
+"""Scores: how much of a network's loss survives a hypothesis, with intervals, tests and tables."""
 
 from scrubbing.score.cancellation import Cancellation
 from scrubbing.score.losses import Estimate, Losses, Metric, by_draw, mean_metric, sampled_estimate

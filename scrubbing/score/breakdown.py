@@ -1,4 +1,4 @@
-"""Where a loss was lost: by strata of the data, in the tails, and at single references. Tables are DataFrames."""
+"""Where the loss was added: by strata of the data, in the tails, and at single references. Tables are DataFrames."""
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -68,7 +68,7 @@ def tail_mean(losses: Losses, level: float) -> Metric:
 
 
 def worst(losses: Losses, n: int, donors: Mapping[str, np.ndarray]) -> "pd.DataFrame":
-    """The references whose loss scrubbing raised most, with the rows that stood in for them at every node."""
+    """The references whose loss scrubbing raised most, with their donors at every node."""
     table = losses.table
     table.insert(4, "added", losses.lost)
     chosen = np.argsort(-losses.lost, kind="stable")[:n]

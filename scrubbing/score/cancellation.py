@@ -1,4 +1,4 @@
-"""Means cancel: a claim may be wrong in ways that raise some losses and lower others by as much."""
+"""Cancellation: a wrong claim may raise some losses and lower others by as much, and keep the mean."""
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict
@@ -48,7 +48,7 @@ class Cancellation(BaseModel):
 
 
 def compare_recoveries(losses: Losses) -> Cancellation | None:
-    """Compare recovery by the mean loss with recovery of single losses; None where one of them cannot be told."""
+    """Compare recovery by the mean loss with recovery of single losses; None where one of them is unknown."""
     reading, scrubbed, baseline = "KL", losses.of("kl"), losses.of("baseline_kl")
     if scrubbed is None or baseline is None:
         reading, scrubbed, baseline = "mean absolute change", losses.of("change"), losses.of("baseline_change")

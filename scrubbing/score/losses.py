@@ -1,4 +1,4 @@
-"""What was measured of each reference, and ways to read it."""
+"""The measured losses of each reference, and the readings made from them."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -51,7 +51,7 @@ class Losses(BaseModel):
 
     @property
     def kept(self) -> Float[np.ndarray, " reference"]:
-        """What each reference keeps of the gap: baseline - scrubbed."""
+        """How much better than the baseline each reference is when scrubbed: baseline - scrubbed."""
         return np.array(self.baseline) - np.array(self.scrubbed)
 
     @property
@@ -83,11 +83,11 @@ def mean_metric(values: Float[np.ndarray, " reference"]) -> Metric:
 
 @dataclass(frozen=True)
 class Estimate:
-    """What a run makes of each reference, expected over draws of donors or averaged over a sample of them.
+    """The losses of each reference in a run: expected over draws of donors, or averaged over a sample of them.
 
-    `change` is the mean absolute difference of a reference's scrubbed and original loss, `compared` has by name how the
-    output compares with the network's, where it was compared. The mean loss of n references of R draws each has
-    variance between/n + within/(nR); `within` is NaN where there is a single draw to tell from.
+    `change` is the mean absolute difference of a reference's scrubbed and original loss; `compared` has the readings
+    that compare the output with the network's, by name. The mean loss of n references of R draws each has variance
+    between/n + within/(nR); `within` is NaN for a single draw.
     """
 
     loss: Float[np.ndarray, " reference"]

@@ -1,4 +1,4 @@
-"""A score from what was measured."""
+"""Make a score from measured losses."""
 
 import math
 from typing import Any
@@ -29,7 +29,7 @@ def make_score(
     stopping: Stopping | None = None,
     notes: tuple[str, ...] = (),
 ) -> Score:
-    """A score from what each reference came to; `precision` is the machine epsilon that it was computed with."""
+    """Make a score from the losses of each reference; `precision` is the machine epsilon of the computation."""
     S, B = scrubbed.loss, baseline.loss
     gap = float(np.mean(B - original))
     nothing_to_recover = abs(gap) <= rounding_of_means(precision, original, B)

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def paired_advantage(score: "Score", other: "Score") -> Float[np.ndarray, " reference"]:
-    """By how much less the first loses on each reference; zero throughout where rounding explains the mean.
+    """How much smaller the first's loss is, on each reference; all zero if the mean is within rounding.
 
     Raises `DataError` for scores that are not of one network on the same data, references and seed.
     """

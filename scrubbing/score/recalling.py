@@ -1,4 +1,4 @@
-"""Scores that were looked up rather than computed."""
+"""Scores that come from a store."""
 
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 class Recalled(NamedTuple):
-    """Where a score stands that was looked up rather than computed, and when it was computed (UTC)."""
+    """Where a recorded score was found, and when it was computed (UTC)."""
 
     store: str
     id: int
@@ -18,7 +18,7 @@ class Recalled(NamedTuple):
 
 
 def recalled(score: "Score", name: Any, donors: dict[str, np.ndarray]) -> "Score":
-    """A recorded score as the answer to a new call: by the name that it is asked for by, and with its donors."""
+    """A recorded score as the result of a new call, with the name and the donors of that call."""
     again = score.model_copy(update={"name": name if isinstance(name, str) else None})
     again._donors.update(donors)
     return again

@@ -1,4 +1,4 @@
-"""What comes back from a test: how much of the loss survived, how sure that is, and what it was measured on."""
+"""The result of `scrub`: how much of the loss survived, how sure that is, and what it was measured on."""
 
 import math
 from numbers import Real
@@ -24,17 +24,29 @@ if TYPE_CHECKING:
 
 
 class Score(BaseModel):
-    """How much of a network's loss survives a hypothesis.
+    """How much of a network's loss survives a hypothesis. `print` it, or read:
 
-    `recovered` is (baseline - scrubbed) / (baseline - original) as a fraction, `interval` its 95% interval (Fieller's,
-    or a confidence sequence's where `stopping` says so); both are None where the baseline's loss equals the original's,
-    and the interval alone where the two do not differ significantly. Losses are means over references, in the unit of
-    the network's own loss. `readings` has the mean loss ("loss") and the mean absolute change of each reference's loss
-    ("absolute_change"), and where the network has an output to compare, its mean divergence from the network's own
-    ("kl") and the share of decisions that stay the same ("agreement"): in all but the first, nothing cancels.
-    The mean scrubbed loss of n references has variance `variance_between`/n + `variance_within`/(n draws); None where
-    they cannot be told (one reference, or the sampled donors of a single draw). `variance_within_baseline` is the
-    baseline's own within references. `notes` says what was done otherwise than asked, in sentences.
+    - `recovered`: (baseline - scrubbed) / (baseline - original), as a fraction; None where there is nothing to recover
+    - `interval`: its 95% interval (Fieller's, or a confidence sequence's after `until`); None where the baseline's loss
+      does not differ significantly from the original's
+    - `original`, `baseline`, `scrubbed`: mean losses over references, in the unit of the network's loss
+    - `readings`: the mean "loss"; the mean "absolute_change" of each reference's loss; and for networks with logits,
+      the mean divergence "kl" from the network's own output and the "agreement" of the most probable token
+    - `vacuity`: how much could be resampled at each node
+    - `by_reference`: the losses of each reference; `losses` is the same as a table
+    - `notes`: what differs from what you asked for, in sentences
+    - `variance_between`, `variance_within`: the mean scrubbed loss of n references has variance `variance_between`/n +
+      `variance_within`/(n draws); None where they cannot be estimated (one reference, or one draw of donors).
+      `variance_within_baseline` is that of the baseline
+
+    >>> from hypotheses import toy
+    >>> score = toy.suite().cases[3].score()
+    >>> print(score)
+    63.5% recovered [56.0, 70.5]   loss 0.100, original 0.003, baseline 0.269, 1000 references
+    >>> bool(score.at_least(0.5)), bool(score.at_least(0.6))
+    (True, False)
+
+    Source: Chan et al. 2022, Causal Scrubbing, for the fraction; Fieller 1954 for its interval.
     """
 
     model_config = ConfigDict(frozen=True, ser_json_inf_nan="strings")
@@ -65,49 +77,53 @@ class Score(BaseModel):
 
     @property
     def recalled(self) -> Recalled | None:
-        """Where the score was found, if an identical run was in the store; None for one that was computed."""
+        """The record of the store that the score comes from; None if it was computed."""
         return self._recalled
 
     @property
     def losses(self) -> "pd.DataFrame":
-        """One row per reference: its row in the dataset, its loss original, baseline and scrubbed, and what else is."""
+        """A table with a row per reference: its row in the data, its losses `original`, `baseline`, `scrubbed`."""
         return self.by_reference.table
 
     @property
     def donors(self) -> dict[str, Int[np.ndarray, "draw *position"]]:
-        """The row that stood in at every node, by the node's path in I ("other" for what it leaves unclaimed).
+        """The donors' rows at every node, `[draw]` or `[draw, position]`, by the node's path in I.
 
-        What several paths share, because nothing is drawn there, stands under the path met first. In exact mode there
-        are none.
+        "loss/other" is the donor of what I's "loss" does not claim. Where paths share a donor, only the first is
+        listed. Exact mode draws no donors.
         """
         return self._donors
 
     @property
     def standard_error(self) -> float | None:
-        """Of the mean scrubbed loss, from its variances between references and within them."""
+        """The standard error of the mean scrubbed loss; None where it cannot be estimated."""
         if self.variance_between is None:
             return None
         return math.sqrt((self.variance_between + (self.variance_within or 0.0) / self.draws) / self.references)
 
     @property
     def estimand(self) -> str:
-        """What the losses are estimates of."""
+        """What the mean losses estimate: a mean over the dataset, or over the source that the data come from."""
         drawn = self.settings.get("references") == "drawn"
         return "the mean over the dataset" if drawn else "the mean over the source of the data"
 
     # -- how sure that is
 
     def bootstrap(self, *, confidence: float = 0.95, resamples: int = 9999) -> tuple[float, float] | None:
-        """The interval of the fraction recovered by the paired bootstrap (BCa): for heavy tails or few references."""
+        """An interval of `recovered` by the paired bootstrap (BCa), for heavy tails or few references.
+
+        None where `interval` is. Source: Efron 1987.
+        """
         if self.recovered is None:
             return None
         kept, gap = self.by_reference.kept, self.by_reference.gap
         return bootstrapped_ratio(kept, gap, confidence=confidence, resamples=resamples, seed=self.seed)
 
     def best_draws(self, *, cost_ratio: float = 1.0) -> float | None:
-        """The draws per reference that give the narrowest interval for their cost; None where one draw cannot tell.
+        """The `draws` per reference that give the narrowest interval for their cost; None after a single draw.
 
-        `cost_ratio` is what a reference costs beside its draws, in draws. Infinite where references do not differ.
+        `cost_ratio` is the cost of a reference in units of a draw. The result is infinite where references have equal
+        losses.
         """
         if self.variance_between is None or self.variance_within is None:
             return None
@@ -115,25 +131,34 @@ class Score(BaseModel):
 
     @property
     def cancellation(self) -> Cancellation | None:
-        """Whether the mean loss is kept better than single losses are; None where that cannot be told."""
+        """Whether the mean loss is kept better than the losses of single references; None without a percentage."""
         return None if self.recovered is None else compare_recoveries(self.by_reference)
 
     # -- where it was lost
 
     def strata(self, column: Any) -> "pd.DataFrame":
-        """The fraction recovered, with its interval, for each value of a column of the data (one entry per row)."""
+        """A table of the fraction recovered, with its interval, for each value of a column `[row]` of the data.
+
+        Raises `DataError` for a column of the wrong length.
+        """
         return strata(self.by_reference, column)
 
     def quantiles(self, *levels: float) -> "pd.DataFrame":
-        """Quantiles of the loss that scrubbing adds to a reference, with 95% intervals."""
+        """A table of quantiles of the loss that scrubbing adds to a reference, with 95% intervals.
+
+        Raises `DataError` for levels that are not between 0 and 1.
+        """
         return quantiles(self.by_reference, levels or (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99))
 
     def cvar(self, level: float = 0.95) -> Metric:
-        """The mean loss that scrubbing adds to the worst references, those above the quantile `level`."""
+        """The mean loss that scrubbing adds to the worst references: those above the quantile `level`.
+
+        Raises `DataError` for a level that is not between 0 and 1.
+        """
         return tail_mean(self.by_reference, level)
 
     def worst(self, n: int = 10) -> "pd.DataFrame":
-        """The references whose loss scrubbing raised most, with the rows that stood in for them at every node."""
+        """A table of the `n` references whose loss scrubbing raised most, with their donors at every node."""
         return worst(self.by_reference, n, self._donors)
 
     # -- tests
@@ -141,7 +166,7 @@ class Score(BaseModel):
     def __gt__(self, other: "Score") -> bool:
         """Whether this hypothesis recovers more: a paired t test on common references, one-sided at 2.5%.
 
-        Never true where nothing was tested.
+        False where nothing was tested. Raises `DataError` for numbers, and for scores without common references.
         """
         _refuse_numbers(other)
         if not isinstance(other, Score):
@@ -153,10 +178,10 @@ class Score(BaseModel):
         return other > self if isinstance(other, Score) else NotImplemented
 
     def at_least(self, fraction: float, *, level: float = 0.05) -> AtLeast:
-        """Whether at least this fraction is recovered: true in error with a probability of at most `level`.
+        """Whether at least this fraction is recovered: true by mistake in at most a share `level` of runs.
 
-        The lower end of a one-sided interval must reach it. Never true where nothing was tested, nor where the
-        baseline does better than the network.
+        True if the lower end of a one-sided interval reaches the fraction. False where nothing was tested, and where
+        the baseline does better than the network. Raises `DataError` for what is no number.
         """
         _check_number("fraction", fraction)
         interval = self._fraction(self.by_reference.kept, confidence=1 - 2 * level)
@@ -165,11 +190,12 @@ class Score(BaseModel):
         return AtLeast(fraction, self.recovered, bound, level, refused)
 
     def equals(self, other: "Score", *, within: float, level: float = 0.05) -> Equality:
-        """Whether two hypotheses recover the same to within a margin, a fraction: true in error at most at `level`.
+        """Whether two hypotheses recover the same fraction, give or take `within`.
 
-        Never true where nothing was tested. Two one-sided tests. With one baseline, the fractions recovered differ by
-        mean(other - own)/mean(baseline - original), a ratio of means over the same references, whose interval is
-        Fieller's.
+        It is true by mistake in at most a share `level` of runs: two one-sided tests of the difference of the
+        fractions, mean(other - own)/mean(baseline - original), with Fieller's interval. False where nothing was tested.
+
+        Raises `DataError` for a margin that is not above 0, and for scores without common references or baseline.
         """
         _check_number("within", within)
         if not within > 0:
@@ -193,7 +219,7 @@ class Score(BaseModel):
 
     @property
     def why_no_percentage(self) -> str | None:
-        """What stands in place of a percentage or of its interval; None where both exist."""
+        """Why there is no percentage, or no interval; None where both exist."""
         if self.recovered is None:
             return "the baseline's loss equals the original's, so there is nothing to recover"
         if self.interval is None:
@@ -205,7 +231,7 @@ class Score(BaseModel):
 
     @property
     def why_vacuous(self) -> str | None:
-        """What makes the percentage say nothing; None where something was tested."""
+        """Why the percentage means nothing; None where something was tested."""
         if self.vacuity.nothing_was_tested:
             nothing_to_recover = "" if self.recovered is None else ", so 100% is recovered by construction"
             return f"nothing was tested: no donor could differ from its reference{nothing_to_recover}"
@@ -213,7 +239,7 @@ class Score(BaseModel):
 
     @property
     def why_reversed(self) -> str | None:
-        """What a percentage means where the baseline does better than the network; None where it does not."""
+        """What the percentage means if the baseline does better than the network; None if it does not."""
         if self.recovered is None or self.baseline >= self.original:
             return None
         return (
@@ -223,13 +249,13 @@ class Score(BaseModel):
 
     @property
     def why_cancelled(self) -> str | None:
-        """What makes the percentage say too much; None where single losses are kept as well as their mean."""
+        """Why the percentage is too high: losses cancel. None where they do not."""
         found = self.cancellation
         return str(found) if found is not None and found.flagged else None
 
     @property
     def why_too_good(self) -> str | None:
-        """What more than 100% means; None where the interval reaches down to 100%."""
+        """What more than 100% means; None where the interval contains 100% or less."""
         if self.interval is None or self.interval[0] <= 1 + 1e-6:
             return None
         return "the scrubbed network does better than the network, so something that it does was not preserved"
@@ -250,7 +276,7 @@ class Score(BaseModel):
         return "   ".join(parts + [f"({remark})" for remark in remarks if remark])
 
     def __eq__(self, other: object) -> bool:
-        """Whether all that goes to JSON is equal; the donors, which do not, are left out."""
+        """Whether everything is equal but the donors."""
         return self.model_dump() == other.model_dump() if isinstance(other, Score) else NotImplemented
 
 

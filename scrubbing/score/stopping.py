@@ -1,4 +1,4 @@
-"""Runs that draw references until their interval is narrow enough, and intervals that may be looked at meanwhile."""
+"""Runs that draw references until their interval is narrow enough, and intervals that stay valid meanwhile."""
 
 import math
 
@@ -11,9 +11,9 @@ from scrubbing.score.verdicts import points
 
 
 class Stopping(BaseModel):
-    """How a run came to its number of references, where it drew them until its interval was narrow enough.
+    """The rule of a run with `until`, and whether it was reached.
 
-    `half_width` is what was asked for, `most` the number of references that it could have drawn, `tightest_at` the
+    `half_width` is the user's `until`, `most` the number of references that it could have drawn, `tightest_at` the
     number that the confidence sequence was tuned for, `reached` whether the interval became that narrow.
     """
 
@@ -25,7 +25,7 @@ class Stopping(BaseModel):
     reached: bool
 
     def in_words(self, interval: tuple[float, float] | None) -> str:
-        """What kind of interval this is, and whether it is as narrow as was asked for."""
+        """The kind of interval, and whether it is as narrow as `until`."""
         kind = "the interval is of an asymptotic confidence sequence, valid under looking"
         width = math.inf if interval is None else (interval[1] - interval[0]) / 2
         if width <= self.half_width:
@@ -35,7 +35,7 @@ class Stopping(BaseModel):
 
     @property
     def not_reached(self) -> str:
-        """What to say of a run that could not go on."""
+        """The warning of a run that used up its references."""
         return (
             f"the half-width of {points(self.half_width)} was not reached with {self.most:,} references, the most that "
             f"could be drawn; allow more (references=), or draw more donors for each (draws=)"

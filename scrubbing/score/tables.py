@@ -1,4 +1,4 @@
-"""How results print: as a table of 80 columns, estimates with their intervals below them."""
+"""Print results as tables of 80 columns, with each interval below its estimate."""
 
 import io
 import math
@@ -15,7 +15,7 @@ Interval = tuple[float, float] | None
 
 
 def rendered(renderable: RenderableType, *, width: int = WIDTH) -> str:
-    """What a terminal of that width would show, as plain text."""
+    """What a terminal of this width would show, as plain text."""
     file = io.StringIO()
     Console(file=file, width=width, color_system=None, highlight=False).print(renderable)
     return "\n".join(line.rstrip() for line in file.getvalue().splitlines())
@@ -41,7 +41,7 @@ def fixed(value: float, decimals: int) -> str:
 
 
 def estimate(value: float, interval: Interval, decimals: int, *, after: str = "") -> Text:
-    """A cell: the estimate, what stands after it, and its interval below it if it has one."""
+    """A cell: the estimate, text after it, and its interval below it if it has one."""
     cell = Text(fixed(value, decimals), style="bold").append(after, style="not bold")
     if interval is not None and not math.isnan(value):
         low, high = (fixed(bound, decimals) for bound in interval)
@@ -50,7 +50,7 @@ def estimate(value: float, interval: Interval, decimals: int, *, after: str = ""
 
 
 def tails(paths: Iterable[str]) -> dict[str, str]:
-    """Each path by its last names, as many as tell it from the others.
+    """Shorten each path to as few of its last names as keep it unique.
 
     >>> tails(["loss/a/q/other", "loss/a/k/other", "loss/b"])
     {'loss/a/q/other': 'q/other', 'loss/a/k/other': 'k/other', 'loss/b': 'b'}

@@ -1,16 +1,15 @@
-"""What was really tested: how freely the donors of a hypothesis could differ from what they stood in for."""
+"""Vacuity: how much the donors of a hypothesis could differ from the data that they stood in for."""
 
 from pydantic import BaseModel, ConfigDict
 
 
 class NodeVacuity(BaseModel):
-    """The freedom of one visited node of I.
+    """How much could be swapped at one visited node of I.
 
-    `classes` is the number of agreement classes of its feature (for a claim per position, the mean over positions);
-    `singletons` the share of references that agree with no other row; `swapped` the share whose donor is another row,
-    in expectation: none where each datum stands for itself, since those that agree pass on the same (`reads`);
-    `bits` the mean over references of log2 of the class's size: the draw's entropy given the feature, and so the sum
-    over positions where each has a draw of its own.
+    - `classes`: the number of classes of its feature (the mean over positions, for a claim per position)
+    - `singletons`: the share of references that are alone in their class
+    - `swapped`: the expected share of references whose donor is another row; 0 for a node that never draws
+    - `bits`: the mean entropy of the draw over references, in bits (the sum over positions, for a claim per position)
     """
 
     model_config = ConfigDict(frozen=True)
@@ -23,10 +22,9 @@ class NodeVacuity(BaseModel):
 
 
 class Vacuity(BaseModel):
-    """The freedom of a hypothesis: `bits` sums its nodes', and log2 of the dataset's size if anything is unclaimed.
+    """How much could be swapped in a hypothesis: node by node, and `bits` in all, with those of unclaimed inputs.
 
-    A node that is reached on the same datum by several paths, with nothing drawn at or below it, is visited once; what
-    it claims stands under the path met first.
+    If several paths reach a node on the same datum, and nothing is drawn at or below it, it is listed under the first.
     """
 
     model_config = ConfigDict(frozen=True)

@@ -1,4 +1,4 @@
-"""Answers with a yes or no: true or false in an assert, and printed with the numbers that decided them."""
+"""Results of tests: true or false in an assert, and printed with the numbers behind them."""
 
 from dataclasses import dataclass
 
@@ -37,9 +37,8 @@ def interval_in_words(interval: tuple[float, float] | None, digits: int = 1) -> 
 class AtLeast:
     """Whether a hypothesis recovers at least a fraction: whether a lower confidence bound does.
 
-    True with a probability of at most `level` where the fraction recovered is less. `bound` is None where there is none
-    (the baseline does not differ significantly from the network), and then nothing is known to be recovered. `refused`
-    says why no percentage would show anything.
+    If less is recovered, it is true in at most a share `level` of runs. `bound` is None, and the answer False, if the
+    baseline does not differ significantly from the network. `refused` says why the percentage means nothing, if so.
     """
 
     fraction: float
@@ -69,8 +68,8 @@ class AtLeast:
 class Equality:
     """Whether two hypotheses recover the same to within a margin: two one-sided tests (Schuirmann 1987).
 
-    True with a probability of at most `level` where the fractions differ by the margin or more: the interval of their
-    difference, at confidence 1 - 2 level, must lie within it. None where there is no such interval.
+    If the fractions differ by the margin or more, it is true in at most a share `level` of runs: the interval of their
+    difference, at confidence 1 - 2 level, must lie within the margin. `interval` is None where there is none.
     """
 
     within: float

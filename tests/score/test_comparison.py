@@ -42,7 +42,7 @@ PRINTED = """\
     4  naive               33.0  60.3 [59.5, 61.2]  <0.001  b
  ────────────────────────────────────────────────────────────────
 p: 6 paired t tests, Holm's correction (chance of any false finding: 5%)
-ties: who shares a letter is not told apart; a line: all above beat all below
+ties: one letter, no significant difference; a line: all above beat all below
 percent of the loss recovered; 95% intervals of paired differences, uncorrected
 300 references, seed 0; estimates the mean over the source of the data
 the mean loss is kept better than single losses are by: refined, refined again,

@@ -1,4 +1,4 @@
-"""What each node of a hypothesis draws, and what matters to it of its own datum."""
+"""What each node of a hypothesis draws, and what its value depends on in its own datum."""
 
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
@@ -24,7 +24,7 @@ Rows = Int[np.ndarray, " n"]  # row numbers, or places in a list of anything els
 
 
 def refuse_beyond(cap: int, count: int | float, what: str) -> None:
-    """Raise where more would have to be done than the cap allows."""
+    """Raise if there is more to compute than the cap allows."""
     if count > cap:
         raise HypothesisError(
             f"exact mode would have to {what}, and its cap is {cap:,}; estimate the loss by sampling instead, score "
@@ -34,7 +34,7 @@ def refuse_beyond(cap: int, count: int | float, what: str) -> None:
 
 @dataclass(frozen=True, eq=False)
 class Data:
-    """The dataset, as numbers that tell its rows apart."""
+    """The dataset, with a number for each distinct row of some columns."""
 
     columns: Columns
     _numbers: dict[str, np.ndarray] = field(default_factory=dict, repr=False)
@@ -62,7 +62,7 @@ class Data:
 
 @dataclass(frozen=True, eq=False)
 class Contexts:
-    """What is given, and the donor u of every unclaimed input if it is one for the whole hypothesis."""
+    """The given donors of a reference, and the donor u if the whole hypothesis has one."""
 
     row: Int[np.ndarray, " context"]  # the reference whose fixed donors these are
     other: Int[np.ndarray, " context"] | None  # u
@@ -136,7 +136,7 @@ class Describer:
 
     @cached_property
     def planner(self) -> Planner:
-        """It knows which rows agree."""
+        """The planner, which knows the rows that agree."""
         sample = Sample(np.arange(1), self.data.rows)
         return Planner(self.policy, Features(Interpreter(dict(self.data.columns), sample)))
 

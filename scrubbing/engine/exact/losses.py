@@ -1,4 +1,4 @@
-"""The distribution of the scrubbed loss, and what follows from it."""
+"""The distribution of the scrubbed loss: its mean, variance and extremes."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -8,7 +8,7 @@ from jaxtyping import Float, Int
 
 from scrubbing.engine.sampling.distributions import Distributions, Transitions, ragged
 
-BLOCK = 2**20  # atoms looked at together
+BLOCK = 2**20  # atoms at a time
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,8 +1,8 @@
 """Distributions of values, propagated node by node.
 
-What a visited node passes on depends on its own datum only through what it reads of it, and its inputs are independent
-given that. So each node needs one distribution for each distinguishable datum, and donors are combined only across the
-inputs of one node, never across the tree.
+A node's value depends on its own datum only through the columns that it reads, and given those its inputs are
+independent. So each node needs one distribution for each distinct set of such columns, and donors are combined only
+across the inputs of one node, never across the whole tree.
 """
 
 from collections import defaultdict
@@ -41,7 +41,7 @@ from scrubbing.graph.hypothesis import Hypothesis
 
 MEMORY = 2**29  # bytes that the values computed at a node may take together
 FEW = 64  # rows, which are not worth measuring
-CAP = 2_000_000  # what may be combined or followed at one node
+CAP = 2_000_000  # the most combinations at one node
 
 
 def exact_losses(
@@ -71,7 +71,7 @@ def exact_losses(
 
 
 def refuse_too_many_rows(rows: int, references: int, *, cap: int = CAP) -> None:
-    """Raise where the data or the references are alone beyond the cap."""
+    """Raise if the number of rows or of references alone exceeds the cap."""
     refuse_beyond(cap, rows, f"go through {rows:,} rows of data")
     refuse_beyond(cap, references, f"answer for {references:,} references")
 
@@ -170,7 +170,7 @@ class Propagation:
     # -- upwards: what is the distribution of its value?
 
     def _distribution(self, name: str) -> _Known:
-        """The distributions of what a node passes on, from those of its inputs."""
+        """The distributions of a node's value, from those of its inputs."""
         x = self.conditions[name] // len(self.contexts)
         inputs = [self._input(name, wired) for wired in self.wired[name]]
         factors = [(known.distributions, wired.group) for known, wired in zip(inputs, self.wired[name], strict=True)]
@@ -184,7 +184,7 @@ class Propagation:
         return _Known(Distributions(case, number, probability).renumbered(equal), values)
 
     def _input(self, name: str, wired: _Wired) -> _Known:
-        """The distributions of what one draw passes on, in each of its cases."""
+        """The distributions of the inputs that one draw decides, in each of its cases."""
         codes, to = np.unique(wired.transitions.to, return_inverse=True)
         if wired.draw.children:
             known = self._run(name, wired.draw, codes)

@@ -21,8 +21,8 @@ LONG = 16  # bytes: a longer value is remembered by its hash
 class Classes:
     """A partition of rows: two rows with one number agree.
 
-    Donors are the first `donors` rows, the dataset's own; rows after them were made (by default there are none).
-    Compared by content, so that one partition found twice is one partition.
+    Donors are the first `donors` rows, those of the dataset; rows after them were made by the user. Equality is by
+    content.
     """
 
     ids: Int[np.ndarray, "row"]
@@ -89,7 +89,7 @@ class Classes:
 
 @dataclass(frozen=True)
 class PositionClasses:
-    """A partition of the rows for each position."""
+    """One partition of the rows for each position."""
 
     at: tuple[Classes, ...]
 
@@ -137,7 +137,7 @@ class Piece:
 
 
 def whole(value: Any, rows: int) -> list[Piece]:
-    """A value for all rows, as the one piece that it is."""
+    """A value for all rows, as one piece."""
     return [Piece(value, 0, rows)]
 
 
@@ -211,7 +211,7 @@ def _joined(pieces: Sequence[Piece]) -> Piece:
 
 
 class _Numbers:
-    """Numbers of classes, by what was met first, for a value that comes in pieces."""
+    """Numbers the classes of a value that comes in pieces, in order of appearance."""
 
     def __init__(self) -> None:
         self._known: list[dict[Any, int]] = []  # for each part of the value: its rows met so far, and their numbers
@@ -220,7 +220,7 @@ class _Numbers:
         return self._of(piece.value, piece, {})
 
     def _of(self, value: Any, piece: Piece, done: dict[int, np.ndarray]) -> Int[np.ndarray, " row"]:
-        """Parts of a tuple that are one object are numbered once (they may nest deeply)."""
+        """The numbers of a part of a tuple; a part that occurs twice is numbered once (tuples may nest deeply)."""
         if id(value) not in done:
             if isinstance(value, tuple):
                 parts = [self._of(part, piece, done) for part in value]
@@ -234,7 +234,7 @@ class _Numbers:
 
 
 def _numbered(array: np.ndarray, known: dict[Any, int]) -> Int[np.ndarray, " row"]:
-    """A number for each row: the one that is known for it, or the next."""
+    """The class of each row: the number of an equal earlier value, or the next number."""
     keys, first, inverse = np.unique(_one_key_per_row(array), return_index=True, return_inverse=True)
     numbers = np.empty(len(keys), dtype=np.int64)
     values = keys.tolist()

@@ -40,7 +40,7 @@ class Distributions:
 
 @dataclass(frozen=True, eq=False)
 class Transitions:
-    """For each case, the cases that it may turn out to be and with what probability."""
+    """For each case, the cases that it may turn into, with their probabilities."""
 
     case: Int[np.ndarray, " transition"]
     to: Int[np.ndarray, " transition"]
@@ -125,7 +125,7 @@ class Donors:
 
 
 def mixture(distributions: Distributions, transitions: Transitions) -> Distributions:
-    """The distribution of each case of the transitions: that of the case of `distributions` that it turns out to be."""
+    """The mixture, for each case of the transitions, of the distributions of the cases that it may turn into."""
     transition, place = ragged(distributions.sizes[transitions.to])
     at = distributions.starts[transitions.to][transition] + place
     weighted = Distributions(

@@ -1,6 +1,6 @@
 """Streams: symbolic names for vectors of row numbers, one row per reference, and the rows that they stand for.
 
-Two streams that are equal by value are the same rows: what was computed on one need not be computed on the other.
+Equal streams have the same rows, so that a value on one is also the value on the other.
 """
 
 from collections.abc import Sequence
@@ -96,8 +96,8 @@ class Pool:
 class Sample:
     """The references of one run, and the rows that every stream has for them.
 
-    Reference i stands `draws` times in a row. The same row asked for twice is told apart by its occurrence, so that
-    references drawn with replacement have independent donors.
+    Each reference comes `draws` times in succession. Where a row is a reference several times, each occurrence has its
+    own random numbers, so that references drawn with replacement have independent donors.
     """
 
     references: Int[np.ndarray, "reference"]
@@ -164,7 +164,7 @@ class Sample:
 
 
 def _occurrences(rows: Int[np.ndarray, "reference"]) -> Int[np.ndarray, "reference"]:
-    """How many times each entry's value stood before it: 5, 3, 5 gives 0, 0, 1."""
+    """How often each entry's value occurs before it: 5, 3, 5 gives 0, 0, 1."""
     order = np.argsort(rows, kind="stable")
     ordered = rows[order]
     first = np.searchsorted(ordered, ordered)

@@ -39,7 +39,7 @@ def one_per_row(value: Any, rows: int) -> Any:
 
 
 def distinct(value: Any, rows: int) -> tuple[Any, Int[np.ndarray, " row"]]:
-    """The different values among the rows, told apart by their bytes, and the number of each row's."""
+    """The distinct values among the rows, compared by their bytes, and the number of the value of each row."""
     numbers = joint([agreement(whole(_bits(part), rows)).ids for part in flat(value)], rows)
     return take(value, first_places(numbers)), numbers
 
@@ -58,7 +58,7 @@ def flat(value: Any) -> list[Any]:
 
 
 def mapped(fn: Callable[..., Any], *values: Any) -> Any:
-    """A function of tensors, of values that hold them in the same places."""
+    """Apply a function of tensors to values: tensor by tensor, where they are tuples."""
     if isinstance(values[0], tuple):
         return tuple(mapped(fn, *parts) for parts in zip(*values, strict=True))
     return fn(*values)

@@ -130,7 +130,7 @@ def _corrected(
 def _better(
     names: Sequence[str], differences: Sequence[Difference], level: float
 ) -> Bool[np.ndarray, "hypothesis hypothesis"]:
-    """Who is shown to recover more than whom; in the order of the names, nobody than one before."""
+    """For each hypothesis, those that it is shown to recover more than; names come best first."""
     place = {name: k for k, name in enumerate(names)}
     better = np.zeros((len(names), len(names)), dtype=bool)
     for d in differences:

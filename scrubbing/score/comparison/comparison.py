@@ -43,10 +43,10 @@ class Difference(BaseModel):
 class Standing(BaseModel):
     """A hypothesis among those that it is compared with, the best first.
 
-    `rank` is the best and the worst rank that the tests leave it: one more than the number of hypotheses shown to be
-    better, and the number less those shown to be worse. Hypotheses share a letter of `ties` if and only if they are not
-    told apart. `tier` begins anew (1, 2, ...) where all hypotheses above are shown to be better than all below. None
-    where not all pairs were tested.
+    `rank` is the best and the worst rank that the tests leave open: one more than the number of hypotheses shown to be
+    better, and the number of all less those shown to be worse. Hypotheses share a letter of `ties` if and only if the
+    test finds no difference between them. A new `tier` (1, 2, ...) begins where all hypotheses above are shown to be
+    better than all below. None where not all pairs were tested.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -96,7 +96,7 @@ class Comparison(BaseModel):
     def order(self) -> tuple[tuple[str, ...], ...]:
         """The hypotheses by tier, the best first: each is shown to recover more than each of the tiers after its own.
 
-        Being told apart is not transitive, so that within a tier there may be pairs that are; `ties` has those.
+        Within a tier some pairs may differ significantly, since that is not transitive; `ties` shows them.
         """
         named: dict[int | None, tuple[str, ...]] = {}
         for standing in self.standings:

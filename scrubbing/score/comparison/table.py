@@ -51,7 +51,7 @@ def _notes(comparison: "Comparison") -> list[str]:
     if comparison.tried > len(comparison.standings):
         lines.append(f"counted: {comparison.tried} hypotheses tried, {len(comparison.standings)} of them shown")
     if comparison.against is None:
-        lines.append("ties: who shares a letter is not told apart; a line: all above beat all below")
+        lines.append("ties: one letter, no significant difference; a line: all above beat all below")
     what = "losses" if comparison.unit == "loss" else "percent of the loss recovered"
     lines.append(f"{what}; 95% intervals of paired differences, uncorrected")
     lines.append(f"{comparison.references:,} references, seed {comparison.seed}; estimates {comparison.estimand}")

@@ -23,7 +23,7 @@ def significantly_positive(differences: Float[np.ndarray, "reference"], *, level
 
 
 def p_value(differences: Float[np.ndarray, "reference"]) -> float:
-    """Of the two-sided t test that the mean is zero; 1 where there is nothing to tell from."""
+    """The p-value of the two-sided t test that the mean is zero; 1 for fewer than two values."""
     mean = float(np.mean(differences))
     if len(differences) < 2 or mean == 0:
         return 1.0

@@ -10,8 +10,8 @@ SIMULATED_AT_ONCE = 1000
 def holm(p: Float[np.ndarray, "test"], *, tests: int | None = None) -> Float[np.ndarray, "test"]:
     """p-values that hold for all tests together: the family-wise error rate (Holm 1979).
 
-    `tests` counts those that were made, where these are only some of them; the others may have found nothing, which is
-    what asks most of the ones shown.
+    `tests` is the number of all tests, where these are a selection; the others are assumed to have larger p-values,
+    which is the safe assumption.
     """
     order = np.argsort(p, kind="stable")
     left = max(tests or 0, len(p)) - np.arange(len(p))
@@ -23,7 +23,7 @@ def holm(p: Float[np.ndarray, "test"], *, tests: int | None = None) -> Float[np.
 def benjamini_hochberg(p: Float[np.ndarray, "test"], *, tests: int | None = None) -> Float[np.ndarray, "test"]:
     """p-values that bound the share of false findings: the false discovery rate (Benjamini and Hochberg 1995).
 
-    `tests` counts those that were made, where these are only some of them; the others are taken to have found nothing.
+    `tests` is the number of all tests, where these are a selection; the others are assumed to have found nothing.
     """
     unseen = np.ones(max(tests or 0, len(p)) - len(p))
     return stats.false_discovery_control(np.concatenate([p, unseen]))[: len(p)]

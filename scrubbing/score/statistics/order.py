@@ -1,4 +1,4 @@
-"""An order with ties, from which of the ordered can be told apart."""
+"""An order with ties, from the pairs that differ significantly."""
 
 from string import ascii_letters
 
@@ -7,10 +7,10 @@ from jaxtyping import Bool
 
 
 def shared_letters(told_apart: Bool[np.ndarray, "hypothesis hypothesis"]) -> tuple[str, ...]:
-    """The compact letter display: two hypotheses share a letter if and only if they are not told apart.
+    """The compact letter display: two hypotheses share a letter if and only if they do not differ.
 
-    Being told apart is not transitive (a and b may be too close to tell, b and c too, and a and c not): then b bears
-    the letters of both. By insertion and absorption (Piepho 2004).
+    To differ significantly is not transitive: if a differs from c, but b from neither, b has the letters of both. By
+    insertion and absorption (Piepho 2004).
     """
     groups = [frozenset(range(len(told_apart)))]
     for pair in np.argwhere(np.triu(told_apart)).tolist():
@@ -31,7 +31,7 @@ def tiers(better: Bool[np.ndarray, "hypothesis hypothesis"]) -> tuple[int, ...]:
     """The tier of each hypothesis, 0 the best, from who is significantly better than whom; listed best first.
 
     A new tier begins only where every hypothesis above is better than every one below, so that the order of the tiers
-    is transitive; within one there may be pairs that are told apart.
+    is transitive; within one some pairs may differ.
     """
     cut = [bool(better[:k, k:].all()) for k in range(1, len(better))]
     return tuple(np.concatenate([[0], np.cumsum(cut)]).astype(int).tolist())

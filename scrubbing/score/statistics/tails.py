@@ -1,4 +1,4 @@
-"""The tails of a distribution over references, which means hide."""
+"""The tails of a distribution over references, which a mean hides."""
 
 import numpy as np
 from jaxtyping import Float
