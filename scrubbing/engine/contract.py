@@ -33,16 +33,19 @@ def check_network(G: Graph, columns: Columns) -> None:
     What is random is left to the test of whole networks. Raises `DataError` that names the node, and `NodeError` for
     what a function raises itself.
     """
-    names = [name for name in G.order if _is_opaque(G[name])]
-    for name in names:
-        module = getattr(G[name].fn, "__self__", G[name].fn)  # a module, or a method of one
-        if isinstance(module, torch.nn.Module) and module.training:
-            raise GraphError(f"{name!r} is a module in training mode; call .eval() on it first")
     try:
-        _check(G, names, columns)
+        _check(G, [name for name in G.order if _is_opaque(G[name])], columns)
     except Exception as error:
         if not is_out_of_memory(error):  # then the run will say so, or go on one row at a time
             raise
+
+
+def refuse_training_mode(G: Graph) -> None:
+    """Raise `GraphError` for a module that behaves as in training (dropout, statistics of the batch)."""
+    for name, node in G.items():
+        module = getattr(node.fn, "__self__", node.fn)  # a module, or a method of one
+        if isinstance(module, torch.nn.Module) and module.training:
+            raise GraphError(f"{name!r} is a module in training mode; call .eval() on it first")
 
 
 def check_features(I: Graph, columns: Columns) -> None:

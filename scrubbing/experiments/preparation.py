@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence, Sized
 from dataclasses import dataclass
 from typing import Any, TypedDict, cast
 
-from scrubbing.engine.contract import check_features, check_network
+from scrubbing.engine.contract import check_features, check_network, refuse_training_mode
 from scrubbing.engine.evaluate import Evaluator
 from scrubbing.engine.exact import refuse_too_many_rows
 from scrubbing.engine.features import Features
@@ -123,6 +123,7 @@ def prepare(
     check_names(named, policy, columns, baseline)
     everything = [*named.values(), *(baseline_of(h, baseline) for h in named.values())]
     for network in dict.fromkeys(graph for h in everything for graph in (h.G.origin, h.G)):
+        refuse_training_mode(network)
         check_language_columns(network, columns)
         check_network(network, columns)
     for explanation in dict.fromkeys(h.I for h in everything):

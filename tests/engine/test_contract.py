@@ -276,7 +276,7 @@ def test_the_shortest_datasets_are_looked_at_too(rows, name):
 def test_a_feature_is_no_random_number():
     explanation = Graph(a=lambda x: torch.rand(len(x)), loss=reads("a", "y"))
     with pytest.raises(
-        DataError, match=r"^the feature of 'a' has other values when it is asked again for the same rows"
+        DataError, match=r"^the feature of 'a' has other values when it is called again on the same rows"
     ):
         check_features(explanation, DATA)
 
