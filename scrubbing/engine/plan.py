@@ -301,6 +301,7 @@ class _Walk:
         value, axis = (yield self.visit(name, path, donor)), self.h.G[claimed.input].position_axis
         if claimed.by_position and axis is not None and positions is not None:  # the last two for the type checker
             value = self.planner.expressions.assembled(value, axis, positions)
+            self.values[recorded] = value
         if name not in self.effective and self._has_effect(reader, claimed, above, parent, value):
             self.effective.add(name)
         return value

@@ -128,4 +128,7 @@ def check_names(named: Mapping[Any, Hypothesis], policy: Policy, columns: Column
 
 def baseline_of(h: Hypothesis, baseline: Baseline) -> Hypothesis:
     """The hypothesis that recovers 0%: given, or an explanation applied to the network of `h`."""
-    return replace(h, I=baseline, c={}) if isinstance(baseline, Graph) else baseline
+    if not isinstance(baseline, Graph):
+        return baseline
+    scramble = tuple(column for column in h.scramble if column not in baseline[baseline.output].inputs)
+    return replace(h, I=baseline, c={}, scramble=scramble)

@@ -8,7 +8,7 @@ import numpy as np
 
 from scrubbing.engine.outcomes import Job
 from scrubbing.engine.plan import Scrubbed
-from scrubbing.engine.sampling.agreement import PositionClasses
+from scrubbing.engine.sampling.agreement import Classes, PositionClasses
 from scrubbing.engine.sampling.streams import Fixed, Sample
 from scrubbing.errors import ScrubbingWarning
 from scrubbing.score import Score
@@ -30,29 +30,33 @@ def _disagreeing(planned: Scrubbed, sample: Sample) -> Iterator[str]:
     for visit in planned.visits:
         if not isinstance(visit.donor, Fixed):
             continue
-        own, donor = sample.rows(visit.parent), sample.rows(visit.donor)
-        if isinstance(visit.classes, PositionClasses):
-            own, donor = (rows if rows.ndim == 2 else rows[:, None] for rows in (own, donor))
-            wrong = np.stack(
-                [
-                    c.ids[own[:, p % own.shape[1]]] != c.ids[donor[:, p % donor.shape[1]]]
-                    for p, c in enumerate(visit.classes.at)
-                ],
-                axis=1,
-            )
-        else:
-            wrong = visit.classes.ids[own] != visit.classes.ids[donor]
-        at = np.argwhere(wrong)
-        if len(at):
-            first, name = tuple(at[0]), visit.path.rpartition("/")[2]
+        own, donor = (_in_columns(sample.rows(stream)) for stream in (visit.parent, visit.donor))
+        positions = len(visit.classes.at) if isinstance(visit.classes, PositionClasses) else 1
+        shape = np.broadcast_shapes(own.shape, donor.shape, (1, positions))
+        own, donor = np.broadcast_to(own, shape), np.broadcast_to(donor, shape)
+        wrong = np.argwhere(_class_of(own, visit.classes) != _class_of(donor, visit.classes))
+        if len(wrong):
+            first = tuple(wrong[0])
             yield (
-                f"{len(at):,} of {wrong.size:,} given donors of {name!r} do not agree with what they stand in for, "
-                f"first row {_at(donor, first)} for row {_at(own, first)}"
+                f"{len(wrong):,} of {own.size:,} given donors of {_name(visit.path)!r} do not agree with what they "
+                f"stand in for, first row {donor[first]} for row {own[first]}"
             )
 
 
-def _at(rows: np.ndarray, place: tuple[Any, ...]) -> int:
-    return int(rows[place[: rows.ndim]] if rows.ndim < 2 or rows.shape[1] > 1 else rows[place[0], 0])
+def _in_columns(rows: np.ndarray) -> np.ndarray:
+    """Rows by draw and position; in one column where they are the same at all positions."""
+    return rows if rows.ndim == 2 else rows[:, None]
+
+
+def _class_of(rows: np.ndarray, classes: Classes | PositionClasses) -> np.ndarray:
+    """The number of each row's class, at its position."""
+    if isinstance(classes, PositionClasses):
+        return np.stack([at.ids[rows[:, p]] for p, at in enumerate(classes.at)], axis=1)
+    return classes.ids[rows]
+
+
+def _name(path: str) -> str:
+    return path.rpartition("/")[2]
 
 
 def warn_of_idle_claims(jobs: Mapping[Any, Job]) -> None:
@@ -66,7 +70,7 @@ def warn_of_singletons(jobs: Mapping[Any, Job], scores: Mapping[Any, Score]) -> 
     """Warn of features on which hardly any two references agree, so that there was nothing to resample."""
     for key, score in scores.items():
         I = jobs[key].hypothesis.I
-        alone = {node.path.rpartition("/")[2]: node.singletons for node in score.vacuity.nodes}
+        alone = {_name(node.path): node.singletons for node in score.vacuity.nodes}
         for name, share in alone.items():
             if share >= ALONE and score.references > 1 and name in I and not I[name].claims_inputs_alone:
                 _warn(

@@ -12,9 +12,9 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from known_answers import is_uniform
 from reference_scrub import ReferenceScrub, at_position
-from strategies import POSITIONS, ancestors, datasets, examples, hypotheses, mixes, policies, some_of
+from strategies import POSITIONS, ancestors, datasets, examples, hypotheses, mixes, plus_one, policies, some_of
 
-from scrubbing import Graph, Hypothesis, Node, Score, bins, reads, scrub, within
+from scrubbing import Graph, Hypothesis, HypothesisError, Node, Score, bins, mean, reads, scrub, within
 from scrubbing.engine.evaluate import Evaluator
 from scrubbing.lens.components.residual import Sum
 from scrubbing.rewrite import copy, gather, split_residual
@@ -485,3 +485,58 @@ def test_the_order_of_the_rows_changes_nothing_in_exact_mode(data):
         np.testing.assert_allclose(other, one[order], rtol=1e-12, atol=1e-12)
     for reading in before.readings:
         assert after.readings[reading].value == pytest.approx(before.readings[reading].value, rel=1e-12, abs=1e-12)
+
+
+# -- claims of inputs and the same written as functions
+
+
+@examples(30)
+@given(st.data())
+def test_reads_is_the_function_that_gives_what_it_reads(data):
+    """The exact score is one of agreement alone, whatever the policy looks at beside it."""
+    h, columns = data.draw(hypotheses()), data.draw(datasets())
+    plain = [n for n in h.I if n != h.I.output and h.I[n].claims_inputs_alone and h.I[n].inputs]
+    assume(plain)
+    chosen = data.draw(st.sampled_from([plain, *([n] for n in plain)]))
+    as_functions = replace(h, I=h.I | {n: Node(whole, h.I[n].inputs) for n in chosen})
+    unclaimed = data.draw(st.sampled_from(["resample", "mean", mean(by="x0"), mean(by="x1"), "zero", plus_one]))
+    policy = settings_for(data, h, columns, unclaimed=unclaimed)
+    one, other = exact_losses(h, columns, policy), exact_losses(as_functions, columns, policy)
+    assert other == pytest.approx(one, abs=1e-9)
+
+
+def exact_losses(h: Hypothesis, columns: Any, policy: Mapping[str, Any]) -> tuple[float, ...]:
+    try:
+        return score(h, columns, exact=True, **policy).by_reference.scrubbed
+    except HypothesisError as error:  # of what exact mode cannot follow
+        assume("exact" not in str(error))
+        raise
+
+
+@examples(10)
+@given(st.data())
+def test_made_donors_are_followed_by_reads_as_by_a_function(data):
+    """What a maker makes depends on the datum that its own was drawn as."""
+    G = Graph(a=lambda x, z: 3 * x + z, b=lambda a, z: a * z, loss=lambda b, y: (b - y).double())
+    columns = {"x": [0, 0, 0, 1], "z": data.draw(st.permutations([1, 2, 3, 4])), "y": [0, 0, 0, 0]}
+
+    def same_x(own: Any, rng: np.random.Generator) -> Any:
+        return {"z": 10 * own["z"]}
+
+    def mean_of(b: Node) -> np.ndarray:
+        h = Hypothesis(G, Graph(a=lambda x: x, b=b, loss=reads("b", "y")))
+        scored = score(h, columns, donors={"a": same_x}, draws=3000)
+        return np.array(scored.by_reference.scrubbed)
+
+    assert mean_of(reads("a")) == pytest.approx(mean_of(Node(whole, ("a",))), rel=0.1, abs=1)
+
+
+TWO_GROUPS = {"x": [0, 0], "g": [0, 1], "a": [0.0, 10.0], "y": [0, 0]}
+WITH_A_PART = Graph(P=lambda a: a * 1, A=lambda x, P: x + P, loss=lambda A, y: A + y)
+
+
+@pytest.mark.parametrize("A", [reads("x"), lambda x: x], ids=["reads", "a function"])
+def test_the_group_of_a_mean_is_that_of_the_datum_drawn(A):
+    h = Hypothesis(WITH_A_PART, Graph(A=A, loss=reads("A", "y")), columns=("g",))
+    found = scrub(h, TWO_GROUPS, baseline=Graph(loss=reads("y")), unclaimed=mean(by="g"), exact=True)
+    assert found.by_reference.scrubbed == (5, 5)

@@ -14,6 +14,7 @@ from scrubbing import (
     reads,
     scrub,
 )
+from scrubbing.experiments.preparation import Options, prepare
 
 DATA = {
     "x": torch.arange(24).double(),
@@ -53,7 +54,8 @@ def test_paths_that_share_their_streams_cost_one_call_per_node(n0):
     scored = score(Hypothesis(graph, all_reads(graph, n0=n0)), others="reference", check=False)
     chunks = 3  # of one row, twice, to measure it, and of all
     different_rows = 3  # original, baseline and scrubbed
-    assert len(calls) <= len(graph) * chunks * different_rows
+    looks_at_the_contract = 7  # at a few rows
+    assert len(calls) <= len(graph) * (chunks * different_rows + looks_at_the_contract)
     assert (scored.scrubbed == scored.original) == (n0 == reads("x", "z"))
 
 
@@ -76,7 +78,7 @@ def test_paths_with_streams_of_their_own_are_refused_with_their_number(n0, other
         f"this hypothesis has {streams} distinct streams of donors, one per path, and the cap is 100,000; {other}"
         "claim whole columns with reads(...), so that paths share their streams, or raise cap="
     )
-    assert calls == []
+    assert max(calls) <= 4  # rows, to see that functions are by row
 
 
 def test_the_cap_can_be_raised_to_the_number_it_named():
@@ -104,10 +106,34 @@ def a_chain_of(claims):
     return Hypothesis(graph, Graph(claimed, loss=reads("n999", "label")))
 
 
-def test_a_chain_of_a_thousand_nodes_is_scored():
-    assert score(a_chain_of(40)).recovered == 1
+@pytest.mark.usefixtures("unchecked")
+@pytest.mark.parametrize("claims", [40, 1000])
+def test_a_chain_of_a_thousand_nodes_is_scored(claims):
+    assert score(a_chain_of(claims), check=False).recovered == 1
 
 
-def test_claims_nested_too_deeply_are_refused():
-    with pytest.raises(HypothesisError, match="the claims of 1000 nodes are nested too deeply to be followed"):
-        score(a_chain_of(999))
+@pytest.mark.usefixtures("unchecked")
+def test_a_long_chain_of_donors_is_followed():
+    """A donor of a donor of a donor: each is drawn among the rows that agree with the one before."""
+    nodes = {f"n{i}": Node(lambda n: n + 2, (f"n{i - 1}" if i else "x",)) for i in range(150)}
+    parities = {name: Node(lambda n: n % 2, node.inputs) for name, node in nodes.items()}
+    graph = Graph(nodes, loss=Node(lambda n, label: n - label, ("n149", "label")))
+    donors = score(Hypothesis(graph, Graph(parities, loss=reads("n149", "label"))), references=[3, 8]).donors
+    assert len(donors) == 150
+    assert all((rows % 2 == [1, 0]).all() for rows in donors.values())
+    assert len({tuple(rows) for rows in donors.values()}) > 50
+
+
+def side_by_side(claims):
+    """So many nodes that read the data, all claimed, and a loss that reads them."""
+    nodes = {f"n{i}": Node(lambda x: x + 1, ("x",)) for i in range(claims)}
+    graph = Graph(nodes, loss=Node(lambda label, *n: sum(n) - label, ("label", *nodes)))
+    return Hypothesis(graph, Graph({name: reads("x") for name in nodes}, loss=reads("label", *nodes)))
+
+
+@pytest.mark.usefixtures("unchecked")
+def test_thousands_of_claims_side_by_side_are_planned():
+    h = side_by_side(claims := 3000)
+    planned = prepare(h, DATA, h, Options()).jobs[0].scrubbed
+    assert len(planned.visits) == claims
+    assert planned.idle == ()
