@@ -29,7 +29,7 @@ Values = dict[str, Any]
 def check_network(G: Graph, columns: Columns) -> None:
     """Raise unless every function of a network keeps the contract.
 
-    Random functions are left to the check of whole networks. Raises `DataError` that names the node, and `NodeError` for
+    Random functions are left to `check_networks`. Raises `DataError` that names the node, and `NodeError` for
     what a function raises itself.
     """
     _check(G, [name for name in G.order if _is_opaque(G[name])], columns)
