@@ -30,7 +30,7 @@ Values = dict[str, Any]
 def check_network(G: Graph, columns: Columns) -> None:
     """Raise unless every function of a network keeps the contract.
 
-    What is random is left to the test of whole networks. Raises `DataError` that names the node, and `NodeError` for
+    Random functions are left to `check_networks`. Raises `DataError` that names the node, and `NodeError` for
     what a function raises itself.
     """
     try:
@@ -90,14 +90,14 @@ def _check(graph: Graph, names: list[str], columns: Columns) -> list[str]:
     for name in names:
         value, node = together[name], graph[name]
         shaped = all(_agree(node, value, other[name], (at,), _same_shapes) for at, other in alone.items())
-        # Of fewer rows sums are rounded otherwise, which may turn over a near tie (argmax, a threshold): not in both.
+        # In smaller batches sums are rounded differently, which may flip a near tie (argmax, a threshold): not in both.
         if not shaped or not any(_agree(node, value, other[name], (at,), _same) for at, other in alone.items()):
             raise _mixes(name, node)
     return random
 
 
 def _agree(node: Node, value: Any, other: Any, at: tuple[int, ...], same: Callable[[Any, Any], bool]) -> bool:
-    """Whether `other`, found on some of the rows of a value, is what the value says of them."""
+    """Whether `other`, a value for some of the rows, equals those rows of `value`."""
     parts = _arrays(value)
     by_row = all(part.shape[:1] == (LOOKED_AT,) for part in parts)
     taken = by_row and same(tuple(take(part, np.array(at)) for part in parts), other)

@@ -24,9 +24,9 @@ def scrubbed_activations(
     """The values of nodes in a scrubbed run, by name: `[reference * draws, ...]` each.
 
     Name nodes of I, or paths where a node is reached in several ways ("loss/D/A"). You get the value of the node of G
-    that it names, on the donors that `scrub` draws with the same `settings`. A node that is claimed per position has
-    one value for each position, on the donor there: `[reference * draws, position, ...]`. Unclaimed nodes have no value
-    here. A few `references=` are enough for a picture.
+    that it names, on the donors that `scrub` draws with the same `settings`. At each position of a node that is
+    claimed per position, it is the value on the donor there. Unclaimed nodes have no value here. A few `references=`
+    are enough for a picture.
 
     Raises `HypothesisError` for a name that the run does not visit, or visits by several paths.
 

@@ -9,6 +9,7 @@ import torch
 from scrubbing import Graph, GraphError
 from scrubbing.engine import checks
 from scrubbing.engine.checks import CHECKED
+from scrubbing.engine.contract import refuse_training_mode
 from scrubbing.engine.features import Features
 from scrubbing.engine.interpreter import Interpreter
 from scrubbing.engine.plan import Planner
@@ -90,9 +91,9 @@ def test_training_mode_is_named(which):
     module = Double()
     graph = Graph(a=module if which == "module" else module.forward, loss=lambda a: a)
     with pytest.raises(GraphError, match=r"^'a' is a module in training mode; call \.eval\(\) on it first$"):
-        check_networks([graph], COLUMNS, ALL)
+        refuse_training_mode(graph)
     module.eval()
-    check_networks([graph], COLUMNS, ALL)
+    refuse_training_mode(graph)
 
 
 def test_a_graph_is_checked_once_however_often_it_is_given():
