@@ -59,7 +59,8 @@ def _freedom(classes: Classes, alike: Classes, sample: Sample) -> tuple[Float[np
     """Of each row as the own datum: the entropy of what its donor passes on in bits, and how often that differs."""
     ids = classes.ids
     donors = slice(classes.donors)
-    both, place = np.unique(np.stack([ids, alike.ids], axis=1), axis=0, return_inverse=True)
+    passed_on = alike.ids[: len(ids)]  # rows may have been made since
+    both, place = np.unique(np.stack([ids, passed_on], axis=1), axis=0, return_inverse=True)
     crowd = np.bincount(place.reshape(-1)[donors], minlength=len(both))  # donors of one class that pass on the same
     sizes = np.maximum(classes.sizes, 1)
     share = crowd / sizes[both[:, 0]]
