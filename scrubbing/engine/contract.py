@@ -13,8 +13,9 @@ from torch import Tensor
 
 from scrubbing.engine.component import Component
 from scrubbing.engine.interpreter import called
+from scrubbing.engine.memory import is_out_of_memory
 from scrubbing.engine.sampling.values import flat, take
-from scrubbing.errors import DataError
+from scrubbing.errors import DataError, GraphError
 from scrubbing.graph import Graph, Node, Reads
 from scrubbing.graph.data import Columns
 
@@ -32,7 +33,16 @@ def check_network(G: Graph, columns: Columns) -> None:
     What is random is left to the test of whole networks. Raises `DataError` that names the node, and `NodeError` for
     what a function raises itself.
     """
-    _check(G, [name for name in G.order if _is_opaque(G[name])], columns)
+    names = [name for name in G.order if _is_opaque(G[name])]
+    for name in names:
+        module = getattr(G[name].fn, "__self__", G[name].fn)  # a module, or a method of one
+        if isinstance(module, torch.nn.Module) and module.training:
+            raise GraphError(f"{name!r} is a module in training mode; call .eval() on it first")
+    try:
+        _check(G, names, columns)
+    except Exception as error:
+        if not is_out_of_memory(error):  # then the run will say so, or go on one row at a time
+            raise
 
 
 def check_features(I: Graph, columns: Columns) -> None:

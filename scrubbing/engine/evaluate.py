@@ -2,7 +2,7 @@
 
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Protocol, runtime_checkable
 
@@ -18,6 +18,8 @@ from scrubbing.engine.sampling.streams import Sample
 from scrubbing.errors import DataError, ScrubbingWarning
 
 Advance = Callable[[int], None]  # is told how many draws are done
+
+Together = Callable[[Sequence[Expression]], Sequence[Expression]]  # the same values, in calls that cost less
 
 LARGEST = 2**24  # bytes of one tensor on a processor: larger ones are fetched from the system anew each time, slowly
 
@@ -47,9 +49,13 @@ class Checkpoints(Protocol):
 
 @dataclass(frozen=True)
 class Evaluator:
-    """Losses of all references of a sample, as many at a time as fit into memory."""
+    """Losses of all references of a sample, as many at a time as fit into memory.
+
+    `together` may rewrite what is computed, where several calls cost less as one.
+    """
 
     interpreter: Interpreter
+    together: Together = list
     _sizes: dict[tuple[Expression, ...], int] = field(default_factory=dict, repr=False)
     _has_rows: dict[Callable[..., Any], bool] = field(default_factory=dict, repr=False)
 
@@ -90,7 +96,8 @@ class Evaluator:
 
         Off the processor streams are stacked: small networks are bound by the number of calls there.
         """
-        return arranged(roots, self.sample, self._by_row, stacked=not self.interpreter.on_cpu)
+        work = arranged(roots, self.sample, self._by_row, stacked=not self.interpreter.on_cpu)
+        return replace(work, roots=self.together(work.roots))
 
     def chunk_size(self, work: Arranged) -> int:
         """How many draws at a time keep within the memory, by what one of them takes."""

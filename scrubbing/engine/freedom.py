@@ -11,6 +11,7 @@ from jaxtyping import Float
 
 from scrubbing.engine.plan import Scrubbed, Visit
 from scrubbing.engine.sampling.agreement import Classes, PositionClasses
+from scrubbing.engine.sampling.distributions import first_places, joint
 from scrubbing.engine.sampling.streams import Drawn, Fixed, Given, References, Sample, Stream
 from scrubbing.score.vacuity import NodeVacuity, Vacuity
 
@@ -60,15 +61,15 @@ def _freedom(classes: Classes, alike: Classes, sample: Sample) -> tuple[Float[np
     ids = classes.ids
     donors = slice(classes.donors)
     passed_on = alike.ids[: len(ids)]  # rows may have been made since
-    both, place = np.unique(np.stack([ids, passed_on], axis=1), axis=0, return_inverse=True)
-    crowd = np.bincount(place.reshape(-1)[donors], minlength=len(both))  # donors of one class that pass on the same
+    crowds = joint([ids, passed_on], len(ids))  # of one class, and passing on the same
+    crowd, of = np.bincount(crowds[donors], minlength=int(crowds.max()) + 1), ids[first_places(crowds)]
     sizes = np.maximum(classes.sizes, 1)
-    share = crowd / sizes[both[:, 0]]
-    bits = np.bincount(both[:, 0], -share * np.log2(np.maximum(share, 1e-300)), minlength=len(sizes))
-    same = share[place.reshape(-1)]
+    share = crowd / sizes[of]
+    bits = np.bincount(of, -share * np.log2(np.maximum(share, 1e-300)), minlength=len(sizes))
+    same = share[crowds]
     if sample.exclude_self:  # then every row counts as its own, and is not drawn
         others = np.maximum(sizes[ids] - 1, 1)
-        return np.log2(others), (sizes[ids] > 1) * (1 - (crowd[place.reshape(-1)] - 1) / others)
+        return np.log2(others), (sizes[ids] > 1) * (1 - (crowd[crowds] - 1) / others)
     return bits[ids], 1 - same
 
 

@@ -31,6 +31,7 @@ from scrubbing.experiments.arguments import (
 )
 from scrubbing.graph.data import Columns, Data, as_columns, at_least_one, whole_number
 from scrubbing.graph.hypothesis import Hypothesis
+from scrubbing.lens.components.stacking import stacked
 from scrubbing.lens.language_data import check_language_columns
 from scrubbing.score import Stopping
 
@@ -118,10 +119,10 @@ def prepare(
     chosen = choose_references(rule.most if rule else references, dataset_rows, seed)
     sample = Sample(chosen, dataset_rows, seed=seed, draws=draws, exclude_self=options.exclude_self)
     interpreter = Interpreter(dict(columns), sample, memory_in_bytes(options.memory))
-    evaluator, planner = Evaluator(interpreter), Planner(policy, Features(interpreter))
+    evaluator, planner = Evaluator(interpreter, stacked), Planner(policy, Features(interpreter))
     check_names(named, policy, columns, baseline)
     everything = [*named.values(), *(baseline_of(h, baseline) for h in named.values())]
-    for network in dict.fromkeys(h.G.origin for h in everything):
+    for network in dict.fromkeys(graph for h in everything for graph in (h.G.origin, h.G)):
         check_language_columns(network, columns)
         check_network(network, columns)
     for explanation in dict.fromkeys(h.I for h in everything):

@@ -70,7 +70,7 @@ def warn_of_singletons(jobs: Mapping[Any, Job], scores: Mapping[Any, Score]) -> 
     """Warn of features on which hardly any two references agree, so that there was nothing to resample."""
     for key, score in scores.items():
         I = jobs[key].hypothesis.I
-        alone = {_name(node.path): node.singletons for node in score.vacuity.nodes}
+        alone = {_name(n.path): n.singletons for n in score.vacuity.nodes if n.swapped <= 1 - ALONE}
         for name, share in alone.items():
             if share >= ALONE and score.references > 1 and name in I and not I[name].claims_inputs_alone:
                 _warn(

@@ -97,6 +97,7 @@ def test_a_node_named_other_and_what_is_unclaimed_beside_it_have_donors_of_their
 # -- donors in common
 
 
+@pytest.mark.filterwarnings("ignore:hypothesis 0. .* are alone in their class")
 def test_nodes_together_share_a_donor_that_agrees_on_all_of_them():
     claims = Graph(loss=reads("f", "y"), f=reads("P", "Q"), P=lambda x1: x1 > 1, Q=lambda x2: x2 > 0)
     settings = {"baseline": Graph(loss=reads("y")), "draws": 50}
