@@ -60,7 +60,8 @@ def _freedom(classes: Classes, alike: Classes, sample: Sample) -> tuple[Float[np
     """For each row as the own datum: the entropy in bits of the donor's value, and how often that differs."""
     ids = classes.ids
     donors = slice(classes.donors)
-    crowds = joint([ids, alike.ids], len(ids))  # numbers rows of one class with one value
+    passed_on = alike.ids[: len(ids)]  # rows may have been made since
+    crowds = joint([ids, passed_on], len(ids))  # of one class, and passing on the same
     crowd, of = np.bincount(crowds[donors], minlength=int(crowds.max()) + 1), ids[first_places(crowds)]
     sizes = np.maximum(classes.sizes, 1)
     share = crowd / sizes[of]

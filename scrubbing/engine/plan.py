@@ -223,7 +223,7 @@ class _Walk:
     _seen: dict[Any, Expression] = field(default_factory=dict)
     _rules: dict[str, Rules] = field(default_factory=dict)
     _branching: dict[str, int] = field(default_factory=dict)
-    _alike_by_name: dict[str, Classes] = field(default_factory=dict)
+    _known_alike: dict[tuple[str, int], Classes] = field(default_factory=dict)
 
     @property
     def policy(self) -> Policy:
@@ -307,8 +307,9 @@ class _Walk:
         return value
 
     def _alike(self, name: str) -> Classes:
-        """Classes of rows that give the same value as a node's donor: equal columns, and equal features below."""
-        if name not in self._alike_by_name:
+        """The rows that pass on the same as a node's donor: the same columns, and the same to its children."""
+        known = name, self.planner.dataset.rows  # rows may be made on the way
+        if known not in self._known_alike:
             found = self.rules(name)
             columns = {c for p in found.own for c in upstream_columns(self.h.G, p)}
             columns |= {c for open_ in found.inputs if isinstance(open_, OpenInput) for c in open_.own}
@@ -319,8 +320,8 @@ class _Walk:
             everything = made or (self.policy.exclude_self and bool(children or found.donated))
             parts = [self.planner.classes(self.h, child) for child in children]
             parts += [self.planner.column_classes(column) for column in sorted(columns)]
-            self._alike_by_name[name] = alike(parts, self.planner.dataset.rows, apart=everything)
-        return self._alike_by_name[name]
+            self._known_alike[known] = alike(parts, self.planner.dataset.rows, apart=everything)
+        return self._known_alike[known]
 
     def _has_effect(self, reader: str, claimed: ClaimedInput, path: Path, x: Stream, value: Expression) -> bool:
         """Whether the claim of an input changes where its value comes from."""

@@ -15,8 +15,10 @@ from scipy.sparse import csr_array
 from scipy.sparse.csgraph import depth_first_order
 from torch import Tensor
 
+from scrubbing.engine.component import Component
 from scrubbing.engine.expressions import Call, Expression, Gathered, Leaf, evaluation_order
 from scrubbing.engine.sampling.streams import Pool, References, Sample, Stream
+from scrubbing.graph.nodes import function_key
 
 WINDOW = 8  # draws that are looked at together, to see how many rows they have in common
 EXAMINED = 512  # draws that are looked at in all
@@ -92,7 +94,8 @@ class _Forms:
                 case Leaf(column, stream) if not isinstance(stream, Pool) and stream.positions is None:
                     form, streams = column, {stream}
                 case Call(fn, arguments) if all(argument in forms.number for argument in arguments):
-                    form = fn, *(forms.number[argument] for argument in arguments)
+                    same = fn if isinstance(fn, Component) else function_key(fn)
+                    form = same, *(forms.number[argument] for argument in arguments)
                     streams = {forms.stream[argument] for argument in arguments} - {None}
                 case _:
                     continue

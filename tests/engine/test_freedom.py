@@ -205,3 +205,54 @@ def test_donors_are_swapped_as_often_as_vacuity_says():
     scored = score(OF_KINDS, draws=2000)
     swapped = scored.donors["loss/out/other"] != np.repeat(np.arange(6), 2000)
     assert swapped.mean() == pytest.approx(node(scored, "loss/out/other").swapped, abs=0.02)
+
+
+# -- exact freedom is a property of the hypothesis and the data
+
+CHAIN = ALL_CLAIMED | {"b": lambda a: a % 2, "a": kind}  # below b's donor the reference's kind is forgotten
+
+
+@pytest.mark.parametrize("settings", [{}, {"exclude_self": True}, {"others": "reference"}], ids=str)
+def test_exact_freedom_does_not_depend_on_the_seed_and_is_what_samples_come_to(settings):
+    exact, other = (score(CHAIN, exact=True, seed=seed, **settings).vacuity for seed in (0, 1))
+    assert exact == other
+    sampled = score(CHAIN, draws=4000, **settings).vacuity
+    for one, many in zip(exact.nodes, sampled.nodes, strict=True):
+        assert (many.path, many.classes) == (one.path, one.classes)
+        assert (many.singletons, many.swapped, many.bits) == pytest.approx(
+            (one.singletons, one.swapped, one.bits), abs=0.03
+        )
+
+
+def test_exact_freedom_does_not_depend_on_the_order_of_rows():
+    order = torch.tensor([3, 0, 5, 1, 4, 2])
+    data = {name: column[order] for name, column in SIX.items()}
+    one, other = (score(CHAIN, d, exact=True).vacuity for d in (SIX, data))
+    for a, b in zip(one.nodes, other.nodes, strict=True):
+        assert (a.path, a.singletons, a.swapped, a.bits) == (
+            b.path,
+            *map(pytest.approx, (b.singletons, b.swapped, b.bits)),
+        )
+
+
+def test_exact_freedom_per_position_is_what_samples_come_to():
+    G = Graph(
+        h=Node(lambda tokens: 1 * tokens, ("tokens",), position_axis=1), loss=lambda h, y: h.sum(dim=1).double() - y
+    )
+    I = Graph(h=per_position(lambda tokens: tokens), loss=reads("h", "y"))
+    data = {"tokens": torch.tensor([[0, 1], [0, 2], [0, 1], [3, 4]]), "y": torch.zeros(4)}
+    assert score(I, data, G=G, exact=True).vacuity == score(I, data, G=G, draws=2).vacuity
+
+
+def test_donors_that_are_drawn_together_have_the_freedom_of_what_they_agree_on():
+    I = ALL_CLAIMED | {"b": lambda a: a % 2, "other": kind}
+    together = {"together": [["b", "other"]]}
+    exact, sampled = score(I, exact=True, **together), score(I, **together)
+    assert exact.vacuity == sampled.vacuity
+    assert node(sampled, "loss/out/b").singletons == pytest.approx(4 / 6)  # 0 and 2 agree on both, and no others
+
+
+def test_what_never_changes_has_no_bits():
+    scored = score(ALL_CLAIMED, exact=True)
+    assert [n.bits for n in scored.vacuity.nodes] == [0, 0, 0, 0]
+    assert scored.vacuity.bits == 0

@@ -107,9 +107,15 @@ def a_chain_of(claims):
 
 
 @pytest.mark.usefixtures("unchecked")
-@pytest.mark.parametrize("claims", [40, 1000])
+@pytest.mark.parametrize("claims", [40, 250])
 def test_a_chain_of_a_thousand_nodes_is_scored(claims):
     assert score(a_chain_of(claims), check=False).recovered == 1
+
+
+@pytest.mark.usefixtures("unchecked")
+def test_a_chain_of_a_thousand_claims_is_planned():
+    h = a_chain_of(1000)
+    assert len(prepare(h, DATA, h, Options()).jobs[0].scrubbed.visits) == 1000
 
 
 @pytest.mark.usefixtures("unchecked")

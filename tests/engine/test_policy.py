@@ -1,5 +1,8 @@
 """The options of `scrub`: near agreement, stand-ins, shared and made donors; and what a network must not do."""
 
+from dataclasses import dataclass
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -208,3 +211,50 @@ def test_exact_mode_refuses_made_donors():
             exact=True,
             baseline=Graph(loss=reads("y")),
         )
+
+
+# -- equal by value and type, and means of tuples
+
+
+@dataclass(frozen=True)
+class Divided:
+    by: Any
+
+    def __call__(self, x):
+        return x // self.by if isinstance(self.by, int) else x / self.by
+
+
+@dataclass(frozen=True)
+class Nested:
+    inner: tuple[Any, ...]
+
+    def __call__(self, x):
+        return self.inner[0](x)
+
+
+@pytest.mark.parametrize("make", [lambda by: Divided(by), lambda by: Nested((Divided(by),))], ids=["plain", "nested"])
+@pytest.mark.parametrize(("one", "other"), [(2, 2.0), (-0.0, 0.0)])
+def test_functions_that_are_equal_but_for_their_types_are_not_shared(make, one, other):
+    data = {"x": torch.tensor([1, 3, 5, 8]), "y": torch.zeros(4)}
+
+    def hypothesis(by):
+        graph = Graph(a=Node(make(by), ("x",)), loss=lambda a, y: a.double().clamp(-9, 9) - y)
+        return Hypothesis(graph, Graph(a=reads("x"), loss=reads("a", "y")))
+
+    def losses(*hypotheses):
+        return [s.by_reference.scrubbed for s in scrub(list(hypotheses), data, baseline=Graph(loss=reads("y")))]
+
+    h, g = hypothesis(one), hypothesis(other)
+    assert losses(h, g) == losses(h) + losses(g)
+    assert losses(h) != losses(g)
+
+
+@pytest.mark.parametrize(
+    ("unclaimed", "expected"), [("mean", 1.5 - 3), ("zero", 0), (lambda v: 0 * v + 2, 0), (mean(by="g"), None)]
+)
+def test_each_tensor_of_a_tuple_is_replaced(unclaimed, expected):
+    graph = Graph(pair=lambda x: (x, 2 * x), loss=lambda pair, y: pair[0] - pair[1] + y)
+    data = {"x": torch.arange(4.0), "y": torch.zeros(4), "g": torch.tensor([0, 0, 1, 1])}
+    h = Hypothesis(graph, Graph(loss=reads("y")), columns=("g",))
+    found = scrub(h, data, baseline=h, unclaimed=unclaimed).by_reference.scrubbed
+    assert found == (tuple([expected] * 4) if expected is not None else (-0.5, -0.5, -2.5, -2.5))

@@ -162,3 +162,47 @@ def test_the_paired_test_finds_what_the_unpaired_one_misses():
 
     assert errors_of(paired, replications=300) > 0.8
     assert errors_of(unpaired, replications=300) < 0.5
+
+
+# -- what no test is passed by
+
+
+def untested():
+    """A hypothesis that leaves no freedom, on the same network and references as one that does."""
+    graph = Graph(h=lambda x: 1 * x, loss=lambda h, y: (h - y).abs())
+    data = {"x": np.arange(20.0), "y": np.arange(20.0)}
+    claims = {
+        "all": Graph(h=reads("x"), loss=reads("h", "y")),
+        "half": Graph(h=lambda x: x > 9, loss=reads("h", "y")),
+    }
+    named = {name: Hypothesis(graph, I) for name, I in claims.items()}
+    return scrub(named, data, baseline=Graph(loss=reads("y")), draws=20)
+
+
+def test_where_nothing_was_tested_no_comparison_is_won():
+    scores = untested()
+    everything, half = scores["all"], scores["half"]
+    assert everything.recovered == 1 > half.recovered
+    assert not everything > half
+    assert not half < everything
+    assert not half > everything
+    equality = everything.equals(everything, within=0.5)
+    assert not equality
+    assert str(equality).startswith("not shown to be equal to within 50 points: nothing was tested")
+    assert not half.equals(everything, within=10.0)
+
+
+def test_where_the_baseline_does_better_nothing_is_at_least_anything():
+    backwards = score(M + 0.01 * RNG.normal(size=200), original=B, baseline=M, rows=ROWS)
+    assert backwards.recovered < 0.1
+    kept = score(B, original=B, baseline=M, rows=ROWS)
+    assert kept.recovered == 1
+    assert not kept.at_least(0.5)
+    assert "the baseline's loss is below the network's" in str(kept.at_least(0.5))
+    assert "the baseline's loss is below the network's" in str(kept)
+
+
+@pytest.mark.parametrize("compare", [lambda s: s > 0.9, lambda s: s < 0.5, lambda s: 0.9 < s, lambda s: s > 1])
+def test_a_score_is_no_number(compare):
+    with pytest.raises(DataError, match=r"^a score is compared with scores; write score.at_least\((0.9|0.5|1)\)"):
+        compare(HALF)
