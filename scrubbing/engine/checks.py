@@ -8,7 +8,7 @@ from torch import Tensor
 
 from scrubbing.engine.expressions import Expression
 from scrubbing.engine.interpreter import Interpreter
-from scrubbing.engine.plan import Planner
+from scrubbing.engine.planning import Planner
 from scrubbing.engine.sampling.streams import References
 from scrubbing.errors import GraphError
 from scrubbing.graph import Graph

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from scrubbing.engine.expressions import Expression
 from scrubbing.engine.interpreter import PIECE, Interpreter, in_pieces
-from scrubbing.engine.plan import Feature
+from scrubbing.engine.planning import Feature
 from scrubbing.engine.policy import DonorSampler
 from scrubbing.engine.sampling.agreement import Classes, Piece, PositionClasses, agreement, agreement_by_position
 from scrubbing.engine.sampling.randomness import keyed_uniforms

@@ -13,7 +13,8 @@ from scrubbing.engine.evaluate import Advance, Evaluator
 from scrubbing.engine.exact import exact_losses, exact_two_level_variance
 from scrubbing.engine.expressions import Expression
 from scrubbing.engine.interpreter import Interpreter
-from scrubbing.engine.plan import Planner, Scrubbed
+from scrubbing.engine.plan import Scrubbed, scrubbed
+from scrubbing.engine.planning import Planner
 from scrubbing.engine.sampling.streams import References, Sample
 from scrubbing.engine.sequential import CheckpointsFor, Ratio, losses_until, no_checkpoints
 from scrubbing.graph.hypothesis import Hypothesis
@@ -37,7 +38,7 @@ class Job:
     def of(cls, planner: Planner, hypothesis: Hypothesis, baseline: Hypothesis) -> "Job":
         """Plan a hypothesis and its baseline."""
         original = planner.plain(hypothesis.G.origin, References())
-        return cls(hypothesis, baseline, original, planner.scrubbed(baseline), planner.scrubbed(hypothesis))
+        return cls(hypothesis, baseline, original, scrubbed(planner, baseline), scrubbed(planner, hypothesis))
 
     @property
     def roots(self) -> tuple[Expression, Expression, Expression]:

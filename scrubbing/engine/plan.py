@@ -4,15 +4,13 @@ Values are shared within a hypothesis and across all hypotheses planned together
 where each draws its own donors.
 """
 
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Generator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
-import torch
-from torch import Tensor
-
-from scrubbing.engine.expressions import Expression, Expressions
-from scrubbing.engine.policy import DonorSampler, Policy, mean
+from scrubbing.engine.expressions import Expression
+from scrubbing.engine.planning import Planner
+from scrubbing.engine.policy import Policy, mean
 from scrubbing.engine.positions import refuse_illegal_positions
 from scrubbing.engine.rules import (
     ClaimedInput,
@@ -23,46 +21,12 @@ from scrubbing.engine.rules import (
     rules,
     upstream_columns,
 )
-from scrubbing.engine.sampling.agreement import Classes, PositionClasses, alike, intersection
+from scrubbing.engine.sampling.agreement import Classes, PositionClasses, alike
 from scrubbing.engine.sampling.streams import Drawn, Fixed, References, Stream
-from scrubbing.errors import DataError, HypothesisError
-from scrubbing.graph import Graph
-from scrubbing.graph.binning import Binning
+from scrubbing.errors import HypothesisError
 from scrubbing.graph.hypothesis import Hypothesis
 
 Path = tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class Feature:
-    """The feature of a node of I: rows with equal values agree."""
-
-    name: str = field(compare=False)
-    value: Expression
-    per_position: bool
-    binning: Binning | None = None
-
-
-@runtime_checkable
-class Dataset(Protocol):
-    """What planning needs to know about the data."""
-
-    @property
-    def rows(self) -> int:
-        """How many rows there are, those that were made included."""
-        ...
-
-    def classes(self, feature: Feature) -> Classes | PositionClasses:
-        """Which rows agree on a feature."""
-        ...
-
-    def made(self, sampler: DonorSampler, path: Path, parent: Stream, feature: Feature) -> Stream:
-        """Donors made to agree with the parent's datums on a feature."""
-        ...
-
-    def is_floating(self, value: Expression) -> bool:
-        """Whether a value is a tensor of floating-point numbers (or a tuple of such), so that means can be taken."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -97,96 +61,15 @@ class Scrubbed:
     resampled: tuple[str, ...]  # inputs that the policy would average, resampled since a claim passes columns of theirs
 
 
-class Planner:
-    """Turns hypotheses into expressions."""
+def scrubbed(planner: Planner, hypothesis: Hypothesis) -> Scrubbed:
+    """The output of G with every input replaced that the hypothesis calls replaceable.
 
-    def __init__(self, policy: Policy, dataset: Dataset) -> None:
-        self.policy = policy
-        self.dataset = dataset
-        self.expressions = Expressions()
-
-    def plain(self, graph: Graph, stream: Stream) -> Expression:
-        """The graph's output by an ordinary forward pass on one stream."""
-        return self.on(stream, graph, graph.output)
-
-    def on(self, stream: Stream, graph: Graph, name: str) -> Expression:
-        """A node or column by an ordinary forward pass on one stream."""
-        return self.expressions.forward(graph, name, dict.fromkeys(upstream_columns(graph, name), stream))
-
-    def scrubbed(self, hypothesis: Hypothesis) -> Scrubbed:
-        """The output of G with every input replaced that the hypothesis calls replaceable.
-
-        Raises `HypothesisError` where too many paths draw their own donors.
-        """
-        refuse_illegal_positions(hypothesis, self.policy)
-        walk = _Walk(self, hypothesis)
-        walk.refuse_too_many_streams()
-        return walk.walked()
-
-    def feature(self, hypothesis: Hypothesis, name: str) -> Feature:
-        """The value of a node of I, as a feature of the data."""
-        I = hypothesis.I
-        return Feature(name, self.on(References(), I, name), I[name].per_position, I[name].binning)
-
-    def classes(self, hypothesis: Hypothesis, name: str) -> Classes | PositionClasses:
-        """Which rows agree on a node of I. An error names the node whose value is wrong."""
-        try:
-            return self.dataset.classes(self.feature(hypothesis, name))
-        except DataError:
-            for upstream in hypothesis.I.upstream(name):
-                self.dataset.classes(self.feature(hypothesis, upstream))
-            raise
-
-    def column_classes(self, column: str) -> Classes:
-        """Which rows agree on a column."""
-        classes = self.dataset.classes(Feature(column, self.expressions.leaf(column, References()), False))
-        assert isinstance(classes, Classes)  # for the type checker: only claims per position have others
-        return classes
-
-    def agreement(self, hypothesis: Hypothesis, group: tuple[str, ...]) -> Classes | PositionClasses:
-        """Which rows may stand in: those that agree on all nodes of a group that shares its donor."""
-        I = hypothesis.I
-        if len(group) == 1:
-            return self.classes(hypothesis, group[0])
-        if len({I.readers(member) for member in group}) > 1 or any(I[member].per_position for member in group):
-            raise HypothesisError(
-                f"together names {', '.join(group)}, which must be whole claims read by the same node of I"
-            )
-        partitions = [self.classes(hypothesis, member) for member in group]
-        return intersection([part for part in partitions if isinstance(part, Classes)])
-
-    def unclaimed(self, G: Graph, open_: OpenInput, own: Stream, other: Callable[[], Stream]) -> Expression:
-        """An input that I's node does not claim, where `own` is the node's datum and `other` gives u.
-
-        A donor's value, or what the policy puts in its place.
-        """
-        p, instead = open_.input, self.policy.unclaimed
-        if p not in G:
-            return self.expressions.leaf(p, other())
-        streams = dict.fromkeys(open_.own, own)
-        streams |= dict.fromkeys(open_.donated, other()) if open_.donated else {}
-        donated = self.expressions.forward(G, p, streams)
-        if not open_.averaged or not self.dataset.is_floating(donated):
-            return donated
-        if callable(instead) or instead == "zero":
-            return self.expressions.call(Each(instead if callable(instead) else _zeros), (donated,))
-        by = instead.by if isinstance(instead, mean) else None
-        classes = self.column_classes(by) if by else alike([], self.dataset.rows)
-        return self.expressions.averaged(self.on(References(), G, p), classes, own)
-
-
-@dataclass(frozen=True)
-class Each:
-    """A function of a tensor; of a tuple of tensors, applied to each."""
-
-    fn: Callable[[Any], Any]
-
-    def __call__(self, value: Any) -> Any:
-        return tuple(map(self, value)) if isinstance(value, tuple) else self.fn(value)
-
-
-def _zeros(value: Tensor) -> Tensor:
-    return torch.zeros_like(value)
+    Raises `HypothesisError` where the paths with donors of their own are too many to follow.
+    """
+    refuse_illegal_positions(hypothesis, planner.policy)
+    walk = _Walk(planner, hypothesis)
+    walk.refuse_too_many_streams()
+    return walk.walked()
 
 
 # A step of the recursion: it yields the steps that it waits for, and returns an expression. Run by `_completed`, it

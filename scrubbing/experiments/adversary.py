@@ -17,7 +17,8 @@ from scrubbing.engine.evaluate import Evaluator
 from scrubbing.engine.exact import exact_losses
 from scrubbing.engine.features import Features
 from scrubbing.engine.interpreter import Interpreter
-from scrubbing.engine.plan import Planner
+from scrubbing.engine.plan import scrubbed
+from scrubbing.engine.planning import Planner
 from scrubbing.engine.policy import Unclaimed
 from scrubbing.engine.sampling.agreement import Classes, PositionClasses
 from scrubbing.engine.sampling.randomness import keyed_uniforms
@@ -210,7 +211,7 @@ class _Search:
         roots = []
         for proposal in proposals:  # one planner for all, so that what they have in common is computed once
             self.planner.policy = replace(self.planner.policy, choose=proposal)
-            roots.append(self.planner.scrubbed(self.h).output)
+            roots.append(scrubbed(self.planner, self.h).output)
         return [loss.double().numpy() for loss in self.evaluator.losses(roots)]
 
 

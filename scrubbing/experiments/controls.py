@@ -14,7 +14,7 @@ from torch import Tensor
 from scrubbing.engine.component import Component
 from scrubbing.engine.features import Features
 from scrubbing.engine.interpreter import Interpreter
-from scrubbing.engine.plan import Planner
+from scrubbing.engine.planning import Planner
 from scrubbing.engine.policy import Policy
 from scrubbing.engine.sampling.agreement import Classes, PositionClasses
 from scrubbing.engine.sampling.randomness import keyed_uniforms

@@ -11,7 +11,7 @@ from scrubbing.engine.features import Features
 from scrubbing.engine.interpreter import Interpreter
 from scrubbing.engine.memory import Memory, memory_in_bytes
 from scrubbing.engine.outcomes import Job
-from scrubbing.engine.plan import Planner
+from scrubbing.engine.planning import Planner
 from scrubbing.engine.policy import Policy, Unclaimed
 from scrubbing.engine.sampling.streams import Sample
 from scrubbing.engine.sequential import most_references, stopping_rule

@@ -11,7 +11,8 @@ from rich.console import RenderableType
 from scrubbing.engine.evaluate import Evaluator
 from scrubbing.engine.features import Features
 from scrubbing.engine.interpreter import Interpreter
-from scrubbing.engine.plan import Planner
+from scrubbing.engine.plan import scrubbed
+from scrubbing.engine.planning import Planner
 from scrubbing.engine.policy import Policy, Unclaimed
 from scrubbing.engine.sampling.streams import Fixed, Given, Sample, Stream
 from scrubbing.errors import DataError, HypothesisError
@@ -137,7 +138,7 @@ def single_swaps(
         {path: on[:, i] for i, path in enumerate(items)}, recorded, Sample(np.array([row]), rows, draws=len(on))
     )
     interpreter = Interpreter(dict(columns), replay.sample)
-    planned = Planner(replace(policy, choose=replay), Features(interpreter)).scrubbed(hypothesis)
+    planned = scrubbed(Planner(replace(policy, choose=replay), Features(interpreter)), hypothesis)
     losses = Evaluator(interpreter).losses([planned.output])[0].double().numpy()
     _check_replayed(score, at, losses)
     return Swaps(
@@ -177,7 +178,7 @@ def _drawn(h: Hypothesis, columns: Mapping[str, Any], policy: Policy, sample: Sa
         paths[_path(name, recorded)] = recorded
         return drawn
 
-    Planner(replace(policy, choose=note), Features(Interpreter(dict(columns), sample))).scrubbed(h)
+    scrubbed(Planner(replace(policy, choose=note), Features(Interpreter(dict(columns), sample))), h)
     if not paths:
         raise HypothesisError("this hypothesis scrubs nothing, so there are no donors to put in")
     return paths

@@ -12,7 +12,7 @@ from scrubbing.engine.checks import CHECKED
 from scrubbing.engine.contract import refuse_training_mode
 from scrubbing.engine.features import Features
 from scrubbing.engine.interpreter import Interpreter
-from scrubbing.engine.plan import Planner
+from scrubbing.engine.planning import Planner
 from scrubbing.engine.policy import Policy
 from scrubbing.engine.sampling.streams import Sample
 

@@ -14,7 +14,7 @@ from scrubbing.engine.evaluate import LARGEST, Evaluator
 from scrubbing.engine.features import Features
 from scrubbing.engine.interpreter import Interpreter
 from scrubbing.engine.memory import DEFAULT
-from scrubbing.engine.plan import Planner
+from scrubbing.engine.planning import Planner
 from scrubbing.engine.policy import Policy
 from scrubbing.engine.sampling.streams import References, Sample
 from scrubbing.graph.data import as_columns

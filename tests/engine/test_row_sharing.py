@@ -15,7 +15,8 @@ from scrubbing.engine.evaluate import Evaluator
 from scrubbing.engine.expressions import Call, Gathered, Leaf, evaluation_order
 from scrubbing.engine.features import Features
 from scrubbing.engine.interpreter import Interpreter
-from scrubbing.engine.plan import Planner
+from scrubbing.engine.plan import scrubbed
+from scrubbing.engine.planning import Planner
 from scrubbing.engine.policy import Policy
 from scrubbing.engine.row_sharing import Arranged
 from scrubbing.engine.sampling.streams import Fixed, Pool, References, Sample
@@ -30,7 +31,7 @@ DATA = {"x": torch.arange(float(ROWS)), "y": torch.arange(float(ROWS)) % 7}
 
 def roots_of(evaluator: Evaluator, *hypotheses: Hypothesis, others="reference") -> list:
     planner = Planner(Policy(others=others), Features(evaluator.interpreter))
-    return [planner.plain(hypotheses[0].G, References()), *(planner.scrubbed(h).output for h in hypotheses)]
+    return [planner.plain(hypotheses[0].G, References()), *(scrubbed(planner, h).output for h in hypotheses)]
 
 
 def evaluator_of(references: np.ndarray, *, draws: int = 1, data=DATA) -> Evaluator:

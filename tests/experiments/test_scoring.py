@@ -21,7 +21,8 @@ from scrubbing import (
 from scrubbing.engine.evaluate import Evaluator
 from scrubbing.engine.features import Features
 from scrubbing.engine.interpreter import Interpreter
-from scrubbing.engine.plan import Planner
+from scrubbing.engine.plan import scrubbed
+from scrubbing.engine.planning import Planner
 from scrubbing.engine.policy import Policy
 from scrubbing.engine.sampling.streams import Sample
 from scrubbing.graph.data import as_columns
@@ -231,7 +232,7 @@ def losses_by_chunk(h, size):
     sample = Sample(np.arange(ROWS), ROWS, draws=3)
     evaluator = Evaluator(Interpreter(as_columns(DATA), sample))
     told = []
-    root = Planner(Policy(), Features(evaluator.interpreter)).scrubbed(h).output
+    root = scrubbed(Planner(Policy(), Features(evaluator.interpreter)), h).output
     with patch.object(Evaluator, "chunk_size", return_value=size):
         return evaluator.losses([root], told.append)[0].tolist(), told
 

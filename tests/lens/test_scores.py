@@ -10,7 +10,7 @@ from reference_transformer import Attending, plain_logits, random_data, random_t
 from scrubbing import Graph, GraphError, Hypothesis, reads, scrub
 from scrubbing.engine.evaluate import Evaluator
 from scrubbing.engine.expressions import evaluation_order
-from scrubbing.engine.plan import Planner
+from scrubbing.engine.planning import Planner
 from scrubbing.engine.policy import Policy
 from scrubbing.engine.sampling.streams import References, Sample
 from scrubbing.lens import transformer

@@ -9,7 +9,7 @@ from jaxtyping import Int
 
 from scrubbing.engine.features import Features
 from scrubbing.engine.interpreter import Interpreter
-from scrubbing.engine.plan import Planner
+from scrubbing.engine.planning import Planner
 from scrubbing.engine.policy import Policy, mean
 from scrubbing.engine.rules import ClaimedInput, OpenInput, Rules, rules, upstream_columns
 from scrubbing.engine.sampling.agreement import Classes, PositionClasses

@@ -21,7 +21,7 @@ from scrubbing.engine.exact.losses import ExactLosses
 from scrubbing.engine.features import Features
 from scrubbing.engine.interpreter import Interpreter
 from scrubbing.engine.memory import allocations_of
-from scrubbing.engine.plan import Planner
+from scrubbing.engine.planning import Planner
 from scrubbing.engine.policy import Policy
 from scrubbing.engine.positions import refuse_illegal_positions
 from scrubbing.engine.sampling.distributions import (

@@ -16,7 +16,7 @@ from scrubbing import Graph, Hypothesis, reads, scrub
 from scrubbing.engine.expressions import Call
 from scrubbing.engine.features import Features
 from scrubbing.engine.interpreter import Interpreter
-from scrubbing.engine.plan import Planner
+from scrubbing.engine.planning import Planner
 from scrubbing.engine.policy import Policy
 from scrubbing.engine.sampling.streams import References, Sample
 from scrubbing.lens import Transformer, transformer
