@@ -229,9 +229,16 @@ def _problems(graph: Graph) -> Iterator[str]:
         cycle = [edge[0] for edge in nx.find_cycle(_edges(graph))]
         yield f"these nodes read each other in a circle: {' -> '.join([*cycle, cycle[0]])}"
     elif len(graph._unread) > 1:
+        unread = sorted(graph._unread)
+        misspelt = (
+            f"; {name!r} reads {read!r}{hint}"
+            for name, node in graph.items()
+            for read in node.inputs
+            if read not in graph and (hint := nearest(read, [n for n in unread if n != name]))
+        )
         yield (
-            f"a graph has one output, but nothing reads any of {', '.join(map(repr, sorted(graph._unread)))}; "
-            f"leave out what is not needed or read it"
+            f"a graph has one output, but nothing reads any of {', '.join(map(repr, unread))}"
+            f"{next(misspelt, '; leave out what is not needed or read it')}"
         )
 
 

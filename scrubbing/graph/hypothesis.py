@@ -95,9 +95,12 @@ def _refuse_other_types(h: Hypothesis) -> None:
             raise HypothesisError(f"{name} is {type(graph).__name__}, and must be a Graph: write Graph(...) around it")
     if not isinstance(h.c, Mapping):
         raise HypothesisError(f"c is {type(h.c).__name__}, and must map names of I to names of G: c={{'A': 'a0_h0'}}")
+    if not all(isinstance(name, str) for pair in h.c.items() for name in pair):
+        raise HypothesisError(f"c={dict(h.c)!r} must map names of I to names of G: c={{'A': 'a0_h0'}}")
     for name, names in (("columns", h.columns), ("scramble", h.scramble)):
-        if isinstance(names, str) or not all(isinstance(n, str) for n in names):
-            raise HypothesisError(f"{name}={names!r} must be names of columns in a tuple: {name}=({str(names)!r},)")
+        if not isinstance(names, tuple | list) or not all(isinstance(n, str) for n in names):
+            example = names if isinstance(names, str) else "x"
+            raise HypothesisError(f"{name}={names!r} must be names of columns in a tuple: {name}=({example!r},)")
 
 
 def _problems(h: Hypothesis) -> Iterator[str]:
@@ -140,7 +143,7 @@ def _input_problems(h: Hypothesis, name: str, node: Node, columns: frozenset[str
             if h.image(read) not in h.G:
                 continue  # reported already
             if h.image(read) not in available.read:
-                yield _no_such_input(name, read, image, available.inputs)
+                yield _no_such_input(h, name, read)
             elif h.image(read) in by_image:
                 yield f"{name!r} reads {by_image[h.image(read)]!r} and {read!r}, which both run on {h.image(read)!r}"
             by_image.setdefault(h.image(read), read)
@@ -149,16 +152,21 @@ def _input_problems(h: Hypothesis, name: str, node: Node, columns: frozenset[str
                 leaf = ", ".join(f'"{c}"' for c in sorted(h.G.upstream_columns[read]))
                 yield f"{name!r} reads {read!r}, which I does not have: claim it too, e.g. {read}=reads({leaf})"
             else:
-                yield _no_such_input(name, read, image, available.inputs)
+                yield _no_such_input(h, name, read)
         elif read not in columns:
-            yield _no_such_input(name, read, image, available.inputs)
+            yield _no_such_input(h, name, read)
 
 
-def _no_such_input(name: str, read: str, image: str, available: tuple[str, ...]) -> str:
+def _no_such_input(h: Hypothesis, name: str, read: str) -> str:
+    image, node = h.image(name), h.image(read)
+    available = h.G[image].inputs
     reader = repr(name) if name == image else f"{name!r} (run by {image!r})"
-    message = f"{reader} claims to read {read!r}, but {image!r} reads only: {', '.join(available)}"
-    hint = nearest(read, available)
-    return message + (hint or f"; a column for features alone is declared with columns=({read!r},)")
+    message = f"{reader} claims to read {read!r}, but {image!r} reads only: {', '.join(available) or 'nothing'}"
+    if node in h.G:
+        readers = ", ".join(map(repr, h.G.readers(node)))
+        return message + (f"; {node!r} can be claimed where it is read: by {readers}" if readers else "")
+    known = [*available, *h.I] if read not in h.G.columns else available
+    return message + (nearest(read, known) or f"; a column for features alone is declared with columns=({read!r},)")
 
 
 def _leaf_problems(h: Hypothesis, name: str, columns: frozenset[str]) -> Iterator[str]:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from scrubbing import Graph, Hypothesis, HypothesisError, reads
+from scrubbing import Graph, GraphError, Hypothesis, HypothesisError, reads
 
 G = Graph(
     embed=lambda tokens: tokens,
@@ -46,21 +46,21 @@ ILLEGAL = {
         TOP | {"loss": reads("pattern", "key", *LABELS)},
         {},
         "'loss' claims to read 'key', but 'loss' reads only: pattern, labels, weights; "
-        "a column for features alone is declared with columns=('key',)",
+        "'key' can be claimed where it is read: by 'pattern'",
     ),
     "a node of G that neither I has nor the image reads": (
         TOP | {"pattern": reads("query", "embed")},
         {},
         "'pattern' claims to read 'embed', but 'pattern' reads only: query, key; "
-        "a column for features alone is declared with columns=('embed',)",
+        "'embed' can be claimed where it is read: by 'key', 'query'",
     ),
     "a renamed node that its reader does not read": (
         Graph(loss=reads("look", *LABELS), look=reads("k"), k=reads("e"), e=reads("tokens")),
         {"c": {"look": "pattern", "k": "embed", "e": "embed"}},
         "'look' (run by 'pattern') claims to read 'k', but 'pattern' reads only: query, key; "
-        "a column for features alone is declared with columns=('k',)\n"
+        "'embed' can be claimed where it is read: by 'key', 'query'\n"
         "'k' (run by 'embed') claims to read 'e', but 'embed' reads only: tokens; "
-        "a column for features alone is declared with columns=('e',)",
+        "'embed' can be claimed where it is read: by 'key', 'query'",
     ),
     "two inputs with one image": (
         TOP | {"pattern": reads("query", "other_query"), "other_query": reads("tokens")},
@@ -163,3 +163,56 @@ def test_what_a_claim_reads_is_a_column_an_edge_or_all_open_paths():
     assert h.passed_columns("loss") == frozenset()  # the image reads its labels itself
     assert h.claimed_inputs("p") == {"query": "q"}
     assert h.passed_columns("p") == {"tokens"}
+
+
+@pytest.mark.usefixtures("unchecked")
+@pytest.mark.parametrize("columns", ["t", 3, None, [1], {"t": 1}, object()])
+@pytest.mark.parametrize("name", ["columns", "scramble"])
+def test_names_of_columns_stand_in_a_tuple(name, columns):
+    G = Graph(a=lambda x: x, loss=lambda a, y: a - y)
+    with pytest.raises(HypothesisError, match=f"^{name}=.* must be names of columns in a tuple"):
+        Hypothesis(G, G, **{name: columns})
+
+
+@pytest.mark.usefixtures("unchecked")
+@pytest.mark.parametrize("c", [["a"], "a", 3, None, {"a": 1}, {1: "a"}])
+def test_c_maps_names_to_names(c):
+    G = Graph(a=lambda x: x, loss=lambda a, y: a - y)
+    with pytest.raises(HypothesisError, match=r"^c.* must map names of I to names of G"):
+        Hypothesis(G, G, c)
+
+
+@pytest.mark.usefixtures("unchecked")
+@pytest.mark.parametrize("I", [dict(loss=reads("y")), None, "I", 3, [reads("y")]])
+def test_what_is_no_graph_is_refused(I):
+    G = Graph(a=lambda x: x, loss=lambda a, y: a - y)
+    with pytest.raises(HypothesisError, match=r"^I is .*, and must be a Graph"):
+        Hypothesis(G, I)
+
+
+CHAIN = Graph(A=lambda x: x, K=lambda A: A, loss=lambda K, y: K - y)
+
+
+@pytest.mark.parametrize(
+    ("claims", "told"),
+    [
+        ({"K": reads("Aa")}, "'K' claims to read 'Aa', but 'K' reads only: A; did you mean 'A'?"),
+        ({"loss": reads("A", "y")}, "'loss' reads only: K, y; 'A' can be claimed where it is read: by 'K'"),
+        ({"loss": reads("A", "y"), "A": reads("x")}, "'A' can be claimed where it is read: by 'K'"),
+    ],
+)
+def test_a_wrong_edge_is_told_with_what_is_near(claims, told):
+    with pytest.raises(HypothesisError) as raised:
+        Hypothesis(CHAIN, Graph({"loss": reads("K", "y"), **claims} if "K" in claims else claims))
+    assert told in str(raised.value)
+    assert "columns=('A'" not in str(raised.value)
+
+
+MISSPELT = [("Aa", "A"), ("AA", "A"), ("A_", "A"), ("prev_at", "prev_att"), ("hidden_2", "hidden")]
+
+
+@pytest.mark.parametrize(("read", "meant"), MISSPELT)
+def test_a_misspelt_edge_is_told_with_the_node_that_nothing_reads(read, meant):
+    base = Graph(loss=reads("K", "y"), K=reads("x"))
+    with pytest.raises(GraphError, match=f"'K' reads {read!r}; did you mean {meant!r}"):
+        base | {"K": reads(read), meant: reads("x")}

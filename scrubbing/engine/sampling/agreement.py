@@ -193,7 +193,10 @@ def _binned(pieces: Iterable[Piece], binning: Binning | None) -> Iterable[Piece]
     def cells(value: Any, piece: Piece) -> Any:
         if isinstance(value, tuple):
             return tuple(cells(part, piece) for part in value)
-        return binning(_as_array(value, piece).astype(np.float64))
+        array = _as_array(value, piece)
+        if array.dtype.kind not in "biuf":
+            raise DataError("it is no number, and only numbers can be near each other; leave out within or bins")
+        return binning(array.astype(np.float64))
 
     together = [_joined(list(pieces))] if isinstance(binning, Bins) else pieces  # quantiles are those of all rows
     return (replace(piece, value=cells(piece.value, piece)) for piece in together)
