@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -48,8 +49,8 @@ def stopping_rule(until: float, most: int) -> Stopping:
     make a half-width there), though not near the first look. Needing a hundred times as many costs a sixth of the
     width; needing far fewer, more.
     """
-    if not 0 < until < 1:
-        raise DataError(f"until={until} is no half-width of a fraction; 0.01 draws until it is 1 percentage point")
+    if not isinstance(until, Real) or not 0 < until < 1:
+        raise DataError(f"until={until!r} is no half-width of a fraction; 0.01 draws until it is 1 percentage point")
     tightest_at = min(most, max(4 * FIRST_LOOK, math.ceil((3 / 6 / until) ** 2)))
     return Stopping(half_width=until, most=most, tightest_at=tightest_at, reached=False)
 

@@ -148,6 +148,8 @@ def policy_of(options: Options, dataset_rows: int) -> Policy:
     Raises `HypothesisError` for donors that exact mode cannot follow.
     """
     others = options.others
+    if not isinstance(options.donors or {}, Mapping):
+        raise HypothesisError(f"donors={options.donors!r} must map names of I to rows or functions: {{'A': rows}}")
     policy = Policy(
         others=others if isinstance(others, str) else fixed_rows("others", others, dataset_rows),
         donors={name: given_donors(name, donor, dataset_rows) for name, donor in (options.donors or {}).items()},

@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from scrubbing.engine.evaluate import Advance
+from scrubbing.errors import DataError
 
 PATIENCE = 2.0  # seconds
 
@@ -20,6 +21,8 @@ def showing_progress(
 
     `progress` is True, False, None (a bar if standard error is a terminal), or a function of (done, total).
     """
+    if not (progress is None or isinstance(progress, bool) or callable(progress)):
+        raise DataError(f"progress={progress!r} must be True, False, None or a function of (done, total)")
     if callable(progress):
         yield lambda done: progress(done, total)
         return

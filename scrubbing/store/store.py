@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from scrubbing.errors import StoreError
+from scrubbing.errors import DataError, StoreError
 from scrubbing.graph import Graph
 from scrubbing.graph.hypothesis import Hypothesis
 from scrubbing.score import Score
@@ -86,4 +86,6 @@ class Store:
 
 def as_store(store: "Store | Path | str | None") -> Store | None:
     """What a user may give for a store."""
+    if not (store is None or isinstance(store, Store | str | os.PathLike)):
+        raise DataError(f"store={store!r} must be a file's name, or a Store")
     return Store(store) if isinstance(store, str | os.PathLike) else store

@@ -259,3 +259,29 @@ def test_numbers_may_be_of_any_integer_type(three):
 def test_what_is_no_whole_number_is_refused(option, wrong):
     with pytest.raises(DataError, match=f"^{option}={wrong!r}, but it must be a whole number$"):
         score(TINY, TINY_DATA, **{option: wrong})
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"donors": [1]}, r"donors=\[1\] must map names of I to rows or functions"),
+        ({"until": "fast"}, "until='fast' is no half-width of a fraction"),
+        ({"progress": "x"}, "progress='x' must be True, False, None or a function of"),
+        ({"store": 3}, "store=3 must be a file's name, or a Store"),
+        ({"together": "AB"}, "together='AB' must be groups of names in a list"),
+        ({"together": ["A", "B"]}, r"together=\['A', 'B'\] holds 'A', which is no group of names"),
+        ({"together": [["a", "b"], ["b"]]}, "together names 'b' in two groups"),
+        ({"unclaimed": None}, "unclaimed=None is no policy"),
+        ({"unclaimed": 0}, "unclaimed=0 is no policy"),
+        ({"unclaimed": True}, "unclaimed=True is no policy"),
+        ({"exact": "yes"}, "exact='yes' is no mode"),
+        ({"baseline": None}, "baseline=None is NoneType, and must be a Graph"),
+        ({"baseline": reads}, "is function .it is a function: call it., and must be a Graph"),
+    ],
+)
+@pytest.mark.usefixtures("unchecked")
+def test_a_setting_of_another_type_is_refused_in_words(settings, message):
+    G = Graph(a=lambda x: 2 * x, loss=lambda a, y: (a - y) ** 2)
+    h = Hypothesis(G, Graph(a=lambda x: x % 2, loss=reads("a", "y")))
+    with pytest.raises(ScrubbingError, match=message):
+        scrub(h, {"x": [0, 1, 2, 3], "y": [0, 0, 0, 0]}, **{"baseline": Graph(loss=reads("y")), **settings})
