@@ -202,4 +202,6 @@ def _as_tensor(part: Any) -> Any:
 
 
 def _arrays(value: Any) -> list[Any]:
-    return [part for part in flat(value) if isinstance(part, Tensor | np.ndarray)]
+    # numpy makes a number of an array that is indexed with a tensor of one row.
+    parts = (np.atleast_1d(part) if isinstance(part, np.generic) else part for part in flat(value))
+    return [part for part in parts if isinstance(part, Tensor | np.ndarray)]

@@ -69,8 +69,6 @@ def warn_of_idle_claims(jobs: Mapping[Any, Job]) -> None:
 def warn_of_singletons(jobs: Mapping[Any, Job], scores: Mapping[Any, Score]) -> None:
     """Warn of features on which hardly any two references agree, so that there was nothing to resample."""
     for key, score in scores.items():
-        if score.vacuity.nothing_was_tested:  # which the score says itself
-            continue
         I = jobs[key].hypothesis.I
         alone = {_name(n.path): n.singletons for n in score.vacuity.nodes if n.swapped <= 1 - ALONE}
         for name, share in alone.items():

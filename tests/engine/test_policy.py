@@ -160,6 +160,7 @@ SINGLES = {"x": torch.tensor([0.0, 1.0, 2.0]), "y": torch.zeros(3)}
 BY_THIRD = Graph(a=lambda x: x % 3, loss=reads("a", "y"))
 
 
+@pytest.mark.filterwarnings("ignore:hypothesis 0. .* are alone in their class")
 def test_donors_can_be_made_for_classes_that_the_data_lack():
     def make(own, rng):
         return {"x": own["x"] + 3 * torch.from_numpy(rng.integers(1, 3, len(own["x"])))}
