@@ -112,7 +112,6 @@ ANSWERS = {
     "G(data)": lambda h, nothing, path: h.G(DATA).tolist(),
     "scrub": lambda h, nothing, path: scrub(h, DATA, baseline=nothing, store=path / "scores.sqlite").by_reference,
     "scrub, exact": lambda h, nothing, path: scrub(h, DATA, baseline=nothing, exact=True).by_reference,
-    "scrub, last": lambda h, nothing, path: scrub(h, DATA, baseline=nothing, exact="last").by_reference,
     "explain": lambda h, nothing, path: explain(h, DATA, baseline=nothing).logits_rows,
     "attribution": lambda h, nothing, path: attribute_loss(h, DATA, baseline=nothing).alone,
     "swaps": lambda h, nothing, path: single_swaps(h, DATA, scrub(h, DATA, baseline=nothing)).without,

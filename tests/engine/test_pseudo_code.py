@@ -1,6 +1,5 @@
 """Whatever the graphs, the claims, the data and the policy, `scrub` gives the losses of the paper's pseudo-code."""
 
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,6 +12,7 @@ from strategies import datasets, hypotheses, policies
 from torch import Tensor
 
 from scrubbing import Graph, Hypothesis, Node, mean, per_position, reads, scrub
+from scrubbing.experiments.arguments import baseline_of
 
 pytestmark = pytest.mark.filterwarnings("ignore::scrubbing.ScrubbingWarning")  # some claims change nothing
 
@@ -28,7 +28,7 @@ def check(h: Hypothesis, columns: dict[str, Tensor], *, references: Any = None, 
 
     original = [forward(h.G, "loss", {c: v[[x]] for c, v in columns.items()}).item() for x in losses.reference]
     np.testing.assert_allclose(losses.scrubbed, pseudo_code(h), rtol=0, atol=1e-12)
-    np.testing.assert_allclose(losses.baseline, pseudo_code(replace(h, I=baseline, c={})), rtol=0, atol=1e-12)
+    np.testing.assert_allclose(losses.baseline, pseudo_code(baseline_of(h, baseline)), rtol=0, atol=1e-12)
     np.testing.assert_allclose(losses.original, original, rtol=0, atol=1e-12)
 
 
