@@ -9,8 +9,10 @@ import torch
 from scrubbing import Graph, Hypothesis, Node, reads
 from scrubbing.engine.evaluate import Evaluator
 from scrubbing.engine.expressions import Expressions
+from scrubbing.engine.interpreter import Interpreter
 from scrubbing.engine.sampling.streams import References, Sample
 from scrubbing.lens import Transformer, transformer
+from scrubbing.lens.components.stacking import stacked
 from scrubbing.rewrite import offset, split_mask, split_qkv
 
 from ..reference_transformer import random_data, random_transformer
@@ -70,9 +72,9 @@ def _model(*, d_model: int, d_head: int) -> Transformer:
 
 
 def _pass(G: Graph, data: Mapping[str, Any]) -> Callable[[], Any]:
-    evaluator = Evaluator(dict(data), Sample(np.arange(ROWS), ROWS))
-    work = evaluator.arranged([Expressions().plain(G, References())])
-    return lambda: evaluator.values(work.roots, slice(0, ROWS))
+    interpreter = Interpreter(dict(data), Sample(np.arange(ROWS), ROWS))
+    work = Evaluator(interpreter, stacked).arranged([Expressions().plain(G, References())])
+    return lambda: interpreter.values(work.roots, slice(0, ROWS))
 
 
 def _leaves(names: tuple[str, ...]) -> dict[str, Node]:

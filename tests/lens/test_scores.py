@@ -10,6 +10,8 @@ from reference_transformer import Attending, plain_logits, random_data, random_t
 from scrubbing import Graph, GraphError, Hypothesis, reads, scrub
 from scrubbing.engine.evaluate import Evaluator
 from scrubbing.engine.expressions import evaluation_order
+from scrubbing.engine.features import Features
+from scrubbing.engine.interpreter import Interpreter
 from scrubbing.engine.planning import Planner
 from scrubbing.engine.policy import Policy
 from scrubbing.engine.sampling.streams import References, Sample
@@ -51,8 +53,8 @@ def network(causal: bool, window: int | None, soft_cap: float | None, padding: s
 
 def lowered(G: Graph, data) -> tuple[torch.Tensor, list]:
     """The losses as they are computed in a run, and what is called for them."""
-    evaluator = Evaluator(dict(data), Sample(torch.arange(4).numpy(), 4))
-    root = Planner(Policy(), evaluator).plain(G, References())
+    evaluator = Evaluator(Interpreter(dict(data), Sample(torch.arange(4).numpy(), 4)))
+    root = Planner(Policy(), Features(evaluator.interpreter)).plain(G, References())
     return evaluator.losses([root])[0], [getattr(step, "fn", None) for step in evaluation_order([root])]
 
 

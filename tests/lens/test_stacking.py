@@ -7,8 +7,8 @@ import pytest
 import torch
 from reference_transformer import random_data, random_transformer
 
-from scrubbing.engine.evaluate import Evaluator
 from scrubbing.engine.expressions import Call, Expressions, evaluation_order
+from scrubbing.engine.interpreter import Interpreter
 from scrubbing.engine.sampling.streams import Drawn, References, Sample
 from scrubbing.graph import Graph
 from scrubbing.lens import transformer
@@ -42,8 +42,8 @@ def calls(roots) -> Counter:
 def test_values_are_those_of_heads_computed_one_by_one(kind):
     data = random_data(MODELS[kind].config, rows=ROWS)
     roots = mixed(transformer(MODELS[kind]), Expressions())
-    evaluator = Evaluator(dict(data), Sample(np.arange(ROWS), ROWS))
-    for alone, together in zip(*(evaluator.values(r, slice(0, ROWS)) for r in (roots, stacked(roots))), strict=True):
+    interpreter = Interpreter(dict(data), Sample(np.arange(ROWS), ROWS))
+    for alone, together in zip(*(interpreter.values(r, slice(0, ROWS)) for r in (roots, stacked(roots))), strict=True):
         torch.testing.assert_close(together, alone, rtol=1e-12, atol=1e-12)
     assert calls(stacked(roots)).total() < calls(roots).total()
 
@@ -64,8 +64,8 @@ def test_a_head_that_others_read_too_is_written_alone():
     G = split_mask(split_qkv(transformer(MODELS["standard"]), "a0_h0"), "a0_h0", at=offset(1))
     data = random_data(MODELS["standard"].config, rows=ROWS)
     roots = [Expressions().plain(G, References())]
-    evaluator = Evaluator(dict(data), Sample(np.arange(ROWS), ROWS))
-    (alone,), (together,) = (evaluator.values(r, slice(0, ROWS)) for r in (roots, stacked(roots)))
+    interpreter = Interpreter(dict(data), Sample(np.arange(ROWS), ROWS))
+    (alone,), (together,) = (interpreter.values(r, slice(0, ROWS)) for r in (roots, stacked(roots)))
     torch.testing.assert_close(together, alone, rtol=1e-12, atol=1e-12)
 
 
