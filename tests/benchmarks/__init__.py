@@ -3,3 +3,8 @@
 Not timed tests: `python -m tests.benchmarks` prints a table and writes JSON. Each benchmark is a module with a function
 that returns `Figure`s.
 """
+
+import sys
+from pathlib import Path
+
+sys.path.append(str(Path(__file__).parent.parent))  # for the reference models; pytest has it there already

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from reference_transformer import random_data, random_transformer
 
 from scrubbing import Graph, Hypothesis, Node, reads
 from scrubbing.engine.evaluate import Evaluator
@@ -15,7 +16,6 @@ from scrubbing.lens import Transformer, transformer
 from scrubbing.lens.components.stacking import stacked
 from scrubbing.rewrite import offset, split_mask, split_qkv
 
-from ..reference_transformer import random_data, random_transformer
 from .figures import Figure, in_turns, quotient
 
 LAYERS, HEADS = 12, 12
