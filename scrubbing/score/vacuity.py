@@ -8,8 +8,8 @@ class NodeVacuity(BaseModel):
 
     - `classes`: the number of classes of its feature (the mean over positions, for a claim per position)
     - `singletons`: the share of references that are alone in their class
-    - `swapped`: the expected share of references whose donor is another row; 0 for a node that never draws
-    - `bits`: the mean entropy of the draw over references, in bits (the sum over positions, for a claim per position)
+    - `swapped`: the expected share of references whose donor gives the node something else than its own row would
+    - `bits`: the mean entropy over references, in bits, of what the donor gives the node (summed over positions)
     """
 
     model_config = ConfigDict(frozen=True)
