@@ -1,26 +1,31 @@
 """Rows of tokens as the columns that a language model's graph reads, checked entry by entry."""
 
+import warnings
 from typing import Any, cast
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from scrubbing.errors import DataError
+from scrubbing.errors import DataError, ScrubbingWarning
+from scrubbing.errors.arguments import checked
 from scrubbing.graph import Graph
 from scrubbing.graph.data import Columns, as_array, as_columns
+from scrubbing.lens.blocks import PADDING
 from scrubbing.lens.components.loss import WeightedCrossEntropy
 from scrubbing.lens.components.readout import Readout
 from scrubbing.lens.components.residual import Embedding
-from scrubbing.lens.loading import Transformer
+from scrubbing.lens.weights import Transformer
 
 
+@checked
 def next_token_data(
     tokens: Any,
     lengths: Any = None,
     weights: Any = None,
     groups: Any = None,
     *,
+    attention_mask: Any = None,
     model: Transformer | None = None,
     d_vocab: int | None = None,
     n_ctx: int | None = None,
@@ -33,9 +38,10 @@ def next_token_data(
       mean sum of a row, so that the mean loss over rows is the (weighted) mean over positions, in nats
     - `groups` `[row]`: kept as a column, if you give it
 
-    Where rows differ in length, pad them at the right and give `lengths` `[row]`, in tokens. Padding has weight 0 and
-    may hold any number. With a `model` (or `d_vocab` and `n_ctx`), tokens are checked against its vocabulary, and rows
-    against its context.
+    Where rows differ in length, pad them at the right and give `lengths` `[row]`, in tokens. Or pad them at either side
+    and give `attention_mask` `[row, position + 1]`, 1 for tokens and 0 for padding, as tokenizers make it: it becomes
+    the column that `transformer(model, padded=True)` reads. Padding has weight 0 and may hold any number. With a
+    `model` (or `d_vocab` and `n_ctx`), tokens are checked against its vocabulary, and rows against its context.
 
     >>> from scrubbing.lens import next_token_data
     >>> data = next_token_data([[5, 3, 9], [5, 4, 0]], lengths=[3, 2])
@@ -48,12 +54,12 @@ def next_token_data(
     """
     config = None if model is None else model.config
     rows = _tokens(tokens, n_ctx if config is None else config.n_ctx)
-    real = _real(lengths, rows.shape)
+    real = _real(lengths, attention_mask, rows.shape)
     rows = np.where(real, rows, 0)  # padding may hold anything
     rows = check_whole_numbers("tokens", rows, d_vocab if config is None else config.d_vocab, "token")
     if config is not None:
         check_whole_numbers("labels", rows[:, 1:], config.out_vocab, "token")
-    heavy = check_weights(weights, (rows.shape[0], rows.shape[1] - 1)) * real[:, 1:]
+    heavy = check_weights(weights, (rows.shape[0], rows.shape[1] - 1)) * (real[:, :-1] & real[:, 1:])
     if not heavy.any():
         raise DataError("no position of the data has a weight above 0, so there is nothing to evaluate")
     kind = weights.dtype if isinstance(weights, Tensor) and weights.is_floating_point() else torch.get_default_dtype()
@@ -62,6 +68,8 @@ def next_token_data(
         "labels": torch.from_numpy(rows[:, 1:].copy()),
         "weights": normalised(torch.from_numpy(heavy), torch.from_numpy(heavy).sum(1).mean(), kind),
     }
+    if attention_mask is not None:
+        columns[PADDING] = torch.from_numpy(real[:, :-1].astype(np.int64))
     return columns if groups is None else columns | {"groups": _groups(groups, len(rows))}
 
 
@@ -76,7 +84,7 @@ def check_language_columns(network: Graph, columns: Columns) -> None:
     if not {Embedding, WeightedCrossEntropy, Readout} <= nodes.keys():
         return
     embedding, readout = cast(Embedding, nodes[Embedding].fn), cast(Readout, nodes[Readout].fn)
-    named = (*nodes[Embedding].inputs, *nodes[WeightedCrossEntropy].inputs[1:3])
+    named = (nodes[Embedding].inputs[0], *nodes[WeightedCrossEntropy].inputs[1:3])
     if any(name not in columns for name in named):
         return  # reported elsewhere, or computed by a node
     tokens, labels, weights = named
@@ -90,6 +98,13 @@ def check_language_columns(network: Graph, columns: Columns) -> None:
     check_numbers(weights, arrays[weights])
     evaluated = np.where(arrays[weights] != 0, arrays[labels], 0)  # labels of other positions are not read
     check_whole_numbers(labels, evaluated, readout.W_U.shape[1], "token")
+    if PADDING in columns and PADDING not in network.columns and not as_array(PADDING, columns[PADDING]).all():
+        warnings.warn(
+            f"the data have padding ({PADDING!r} is 0 somewhere), and no node of the network reads {PADDING!r}: it "
+            f"attends to padding as to tokens; make the graph with transformer(model, padded=True)",
+            ScrubbingWarning,
+            stacklevel=2,
+        )
 
 
 def check_whole_numbers(name: str, array: np.ndarray, below: int | None, what: str) -> np.ndarray:
@@ -166,8 +181,12 @@ def _tokens(tokens: Any, n_ctx: int | None) -> np.ndarray:
     return array
 
 
-def _real(lengths: Any, shape: tuple[int, ...]) -> np.ndarray:
+def _real(lengths: Any, attention_mask: Any, shape: tuple[int, ...]) -> np.ndarray:
     """Which entries of the tokens are not padding."""
+    if attention_mask is not None:
+        if lengths is not None:
+            raise DataError("both lengths and attention_mask say where padding is; give one of them")
+        return _real_entries(attention_mask, shape)
     if lengths is None:
         return np.ones(shape, dtype=bool)
     array = as_array("lengths", lengths)
@@ -177,6 +196,24 @@ def _real(lengths: Any, shape: tuple[int, ...]) -> np.ndarray:
     if len(empty):
         raise DataError(f"'lengths' holds length 0 in row {empty[0]}; leave out rows without tokens")
     return np.arange(shape[1]) < array[:, None]
+
+
+def _real_entries(attention_mask: Any, shape: tuple[int, ...]) -> np.ndarray:
+    array = as_array(PADDING, attention_mask)
+    check_shape(PADDING, array.shape, shape)
+    real = check_whole_numbers(PADDING, array.astype(np.int64) if array.dtype == bool else array, 2, "mark") > 0
+    check_mask(real)
+    return real
+
+
+def check_mask(real: np.ndarray) -> None:
+    """Raise `DataError` for a row whose tokens are none, or do not stand together."""
+    runs = (np.diff(real.astype(np.int8), axis=1, prepend=0) == 1).sum(1)
+    wrong = np.flatnonzero(runs != 1)
+    if len(wrong) and runs[wrong[0]]:
+        raise DataError(f"'attention_mask' has padding between the tokens of row {wrong[0]}; pad at one side")
+    if len(wrong):
+        raise DataError(f"'attention_mask' marks no token in row {wrong[0]}; leave out rows without tokens")
 
 
 def _groups(groups: Any, rows: int) -> Tensor | np.ndarray:

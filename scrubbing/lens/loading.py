@@ -1,68 +1,55 @@
-"""Weights and configuration from a folder or from transformer_lens, checked before anything is computed."""
+"""The doors through which models come in: folders, transformer_lens' and Hugging Face's objects, names on the hub."""
 
 import os
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
-from functools import reduce
 from pathlib import Path
 from typing import Any
 
 import torch
-from pydantic import ValidationError
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor
 
-from scrubbing.errors import ModelError, nearest
-from scrubbing.graph.reading import in_short, open_file, read_json
-from scrubbing.lens.config import TransformerConfig
-
-Shape = tuple[int, ...]
-
-# The types that weights are computed with. In float8 nothing is computed, and what its numbers mean depends on scales.
-FLOATING = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
-_LAYER = re.compile(r"blocks\.(\d{1,9})\.")
+from scrubbing.errors import ModelError
+from scrubbing.errors.arguments import checked
+from scrubbing.lens.config import validated
+from scrubbing.lens.cross_check import check_against
+from scrubbing.lens.folders import WEIGHTS, read_settings, read_weights, write_folder
+from scrubbing.lens.hub import hub_folder, is_hub_name
+from scrubbing.lens.hugging_face import converted, family_of
+from scrubbing.lens.legacy import legacy_file, legacy_settings, legacy_weights
+from scrubbing.lens.weights import Transformer, promoted
 
 # What the native models of transformer_lens 4 compute, whatever their configuration says.
 _NATIVE = {"rotary_adjacent_pairs": True, "use_attn_scale": True}
 
 
-@dataclass(frozen=True, eq=False)
-class Transformer:
-    """A configuration, and weights under the parameter names of transformer_lens' HookedTransformer.
+_OF_QKV = re.compile(r"blocks\.\d+\.attn\.[Wb]_[QKV]")
 
-    Raises `ModelError` for parameters that are missing, unknown or of the wrong shape, and for values not finite.
-    """
-
-    config: TransformerConfig
-    weights: Mapping[str, Tensor] = field(repr=False)
-
-    def __post_init__(self) -> None:
-        problems = list(_problems(self.config, self.weights))
-        if problems:
-            more = f" (and {len(problems) - 1} more problems)" if len(problems) > 1 else ""
-            raise ModelError(problems[0] + more)
-
-    def to(self, dtype: torch.dtype | None = None, device: str | None = None) -> "Transformer":
-        """The same with all weights of one type, on one device.
-
-        Raises `ModelError` for weights that the type cannot hold.
-        """
-        try:
-            moved = {name: value.to(dtype=dtype, device=device) for name, value in self.weights.items()}
-        except (RuntimeError, AssertionError, TypeError) as error:  # how torch says that there is no such device
-            raise ModelError(f"the weights cannot be moved to {device or dtype}: {in_short(error)}") from None
-        for name, value in moved.items():
-            _check_kept(name, self.weights[name], value)
-        return Transformer(self.config, moved)
+_NO_DOOR = (
+    "{} is neither a folder nor a model of transformer_lens (it has no cfg) or of Hugging Face (it has no config); "
+    "from_module takes any module apart"
+)
 
 
-def load_transformer(source: str | Path | Any) -> Transformer:
-    """Load a transformer from a folder (config.json, model.safetensors), or take a transformer_lens model.
+def load_transformer(
+    source: str | Path | Any, config: Mapping[str, Any] | Any = None, *, check: bool = True
+) -> Transformer:
+    """Load a transformer, as it is: nothing is folded or centred.
 
-    Nothing is folded or centred. Where weights have several floating types, all become the widest of them; `.to(dtype)`
-    changes the type.
+    `source` is one of
+
+    - a folder with config.json and safetensors: what `save_transformer` writes, or a model of Hugging Face of a family
+      that is known, sharded or not
+    - a folder in transformer_lens' first form (`redwood_attn_2l`, `attn-only-2l-demo`): config.json and *final.pth
+    - the name of such a model on the hub ("gpt2", "EleutherAI/pythia-160m"), downloaded or taken from the cache
+    - a transformer_lens model: a bridge of version 4, or an older HookedTransformer
+    - a model of Hugging Face's transformers
+    - weights by transformer_lens' parameter names, with their `config`, as a mapping
+
+    With `check`, the logits of a model that can be run are compared with those of its graph on a few random tokens.
+
+    Where weights have several floating types, all become the widest of them; `.to(dtype)` changes the type. Weights
+    stay where they are: those of a folder are read from the file as they are needed.
 
     >>> from hypotheses.induction.suite import SHIPPED  # a folder
     >>> from scrubbing.lens import load_transformer
@@ -72,66 +59,114 @@ def load_transformer(source: str | Path | Any) -> Transformer:
     >>> model.weights["embed.W_E"].shape  # [d_vocab, d_model]
     torch.Size([4096, 256])
 
-    Raises `ModelError` for files that are missing or damaged, and for models that are not attention-only transformers
-    of the kinds that `TransformerConfig` knows.
+    Raises `ModelError` for files that are missing or damaged, and for models whose configuration says something that
+    is not computed here; `from_module` takes any module apart.
     """
-    if not isinstance(source, str | Path):
-        return from_transformer_lens(source)
-    folder = Path(source)
+    if config is not None and not isinstance(source, Mapping):
+        raise ModelError("config= belongs to weights; folders and models have their own")
+    if isinstance(source, str | Path):
+        return _from_folder(hub_folder(str(source)) if is_hub_name(source) else Path(source))
+    if isinstance(source, Mapping):
+        if config is None:
+            raise ModelError("weights need config=, a mapping with n_layers, n_heads, d_model, ...")
+        given = config if isinstance(config, Mapping) else _plain(config)
+        return _from_lens(given, dict(source), "config")
+    if hasattr(source, "cfg"):
+        loaded = _from_transformer_lens(source)
+    elif hasattr(getattr(source, "config", None), "model_type"):
+        if getattr(source, "training", False):
+            raise ModelError(
+                "the model is in training mode, in which dropout makes its outputs random; call model.eval()"
+            )
+        loaded = _from_hugging_face(source.config.to_dict(), dict(source.state_dict()))
+    else:
+        raise ModelError(_NO_DOOR.format(type(source).__name__))
+    if check and callable(source):
+        check_against(source, loaded)
+    return loaded
+
+
+@checked
+def save_transformer(model: Transformer, folder: str | Path) -> None:
+    """Write a folder (config.json, model.safetensors) that `load_transformer` reads.
+
+    >>> from tempfile import TemporaryDirectory
+    >>> from hypotheses.brackets.suite import SHIPPED
+    >>> from scrubbing.lens import load_transformer, save_transformer
+    >>> with TemporaryDirectory() as folder:
+    ...     save_transformer(load_transformer(SHIPPED), folder)
+    ...     load_transformer(folder).config.n_layers
+    3
+
+    Raises `ModelError` if it cannot be written.
+    """
+    write_folder(Path(folder), model.config.model_dump(mode="json", exclude_defaults=True), model.weights)
+
+
+def _from_folder(folder: Path) -> Transformer:
     if not os.path.isdir(folder):  # noqa: PTH112 - for names that no folder can have, Path.is_dir raises
         raise ModelError(f"there is no model folder {folder}; it must hold config.json and model.safetensors")
-    return Transformer(read_config(folder / "config.json"), _read_weights(folder / "model.safetensors"))
+    settings = read_settings(folder / "config.json")
+    if isinstance(settings, dict) and "n_layers" not in settings and "model_type" in settings:
+        family_of(settings)  # before much is read
+        return _from_hugging_face(settings, read_weights(folder))
+    legacy = None if (folder / WEIGHTS).exists() else legacy_file(folder)
+    config = validated(settings if legacy is None else legacy_settings(settings), str(folder / "config.json"))
+    weights = read_weights(folder) if legacy is None else legacy_weights(legacy)
+    return Transformer(config, promoted(_without_buffers(weights)))
 
 
-def from_transformer_lens(model: Any) -> Transformer:
-    """A transformer_lens model (a bridge of version 4, or an older HookedTransformer), as it is: nothing is folded."""
-    config = getattr(model, "cfg", None)
-    if config is None:
-        raise ModelError(f"{type(model).__name__} is neither a folder nor a transformer_lens model (it has no cfg)")
-    fields = {name: getattr(config, name) for name in dir(config) if not name.startswith("_")}
-    plain = {k: v for k, v in fields.items() if isinstance(v, str | int | float | bool | dict | None)}
-    if plain.get("architecture") == "TransformerLensNative":
-        plain |= _NATIVE
+def _from_hugging_face(settings: dict[str, Any], weights: dict[str, Tensor], *, bridged: bool = False) -> Transformer:
+    """The model of a configuration and weights as Hugging Face has them."""
+    family = family_of(settings)
+    config = validated(family.config(settings), "config.json")
+    found = converted(config, family.layout, weights, bridged=bridged)
+    if bridged and (b_U := found.get("unembed.b_U")) is not None and not b_U.any():
+        del found["unembed.b_U"]  # a bridge gives every model one
+    return Transformer(config, promoted(found))
+
+
+def _from_transformer_lens(model: Any) -> Transformer:
+    """A transformer_lens model (a bridge of version 4, or an older HookedTransformer)."""
+    original = getattr(model, "original_model", None)
+    if original is not None and hasattr(getattr(original, "config", None), "model_type"):
+        loaded = _from_hugging_face(original.config.to_dict(), _unwrapped(original), bridged=True)
+        return Transformer(loaded.config, {**loaded.weights, **dict(_split_and_folded(model, loaded.weights))})
+    settings = _plain(model.cfg)
+    if settings.get("architecture") == "TransformerLensNative":
+        settings |= _NATIVE
     parameters = model.tl_parameters() if hasattr(model, "tl_parameters") else model.state_dict()
-    weights = {name: value.detach() for name, value in dict(parameters).items() if not _absent_mlp(name, value)}
-    return Transformer(_validated(plain, "the model's cfg"), _promoted(_without_buffers(weights)))
+    return _from_lens(settings, dict(parameters), "the model's cfg")
 
 
-def read_config(path: Path) -> TransformerConfig:
-    """A configuration from a JSON file."""
-    try:
-        given = read_json(path)
-    except FileNotFoundError:
-        raise ModelError(f"{path} is missing; it holds the model's n_layers, n_heads, d_model, ...") from None
-    except (OSError, ValueError) as error:
-        raise ModelError(f"{path} cannot be read as JSON: {in_short(error)}") from None
-    return _validated(given, str(path))
+def _split_and_folded(bridge: Any, weights: Mapping[str, Tensor]) -> Iterator[tuple[str, Tensor]]:
+    """What a bridge in compatibility mode makes of fused queries, keys and values, beside which the fused ones stay."""
+    for name, value in bridge.tl_parameters().items():
+        ours = weights.get(name) if _OF_QKV.fullmatch(name) else None
+        if ours is not None and ours.shape == value.shape and not torch.equal(ours, value):
+            yield name, value.detach()
 
 
-def _validated(given: Any, where: str) -> TransformerConfig:
-    try:
-        return TransformerConfig.model_validate(given)
-    except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(map(str, first["loc"]))
-        raise ModelError(
-            f"{where}: {place + ': ' if place else ''}{first['msg'].removeprefix('Value error, ')}"
-        ) from None
+def _from_lens(settings: Mapping[str, Any], parameters: dict[str, Tensor], where: str) -> Transformer:
+    """The model of transformer_lens' configuration and parameters."""
+    config = validated(dict(settings), where)
+    weights = {name.replace(".attn._", ".attn."): value.detach() for name, value in parameters.items()}
+    weights = {name: value for name, value in weights.items() if not (config.attn_only and _absent(name, value))}
+    return Transformer(config, promoted(_without_buffers(weights)))
 
 
-def _read_weights(path: Path) -> dict[str, Tensor]:
-    try:
-        open_file(path).close()  # a pipe would be waited for
-        return _promoted(_without_buffers(load_file(path)))
-    except FileNotFoundError:
-        raise ModelError(f"{path} is missing; it holds the model's weights") from None
-    except (OSError, SafetensorError, ValueError, TypeError, KeyError, RuntimeError, MemoryError) as error:
-        raise ModelError(
-            f"{path} is damaged or no safetensors file ({in_short(error)}); copy it again from where it came from"
-        ) from None
+def _plain(config: Any) -> dict[str, Any]:
+    """The settings of an object that are plain values."""
+    fields = {name: getattr(config, name) for name in dir(config) if not name.startswith("_")}
+    return {k: v for k, v in fields.items() if isinstance(v, str | int | float | bool | dict | list | tuple | None)}
 
 
-def _absent_mlp(name: str, value: Tensor) -> bool:
+def _unwrapped(model: Any) -> dict[str, Tensor]:
+    """A model's parameters by the names that they had before a bridge wrapped its modules."""
+    return {name.replace("_original_component.", ""): value.detach() for name, value in model.state_dict().items()}
+
+
+def _absent(name: str, value: Tensor) -> bool:
     """A bridge lists zeros for the MLP that an attention-only model does not have."""
     return ".mlp." in name and not value.any()
 
@@ -140,76 +175,3 @@ def _without_buffers(weights: dict[str, Tensor]) -> dict[str, Tensor]:
     """Old transformer_lens files carry masks and rotary tables, which are not parameters."""
     buffers = ("mask", "IGNORE", "rotary_sin", "rotary_cos")
     return {name: value for name, value in weights.items() if name.rsplit(".", 1)[-1] not in buffers}
-
-
-def _promoted(weights: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Weights of one type: the narrowest that holds each of theirs. What is no weight stays, to be refused."""
-    types = {value.dtype for value in weights.values() if value.dtype in FLOATING}
-    if len(types) < 2:
-        return weights
-    widest = reduce(torch.promote_types, types)
-    return {name: value.to(widest) if value.dtype in FLOATING else value for name, value in weights.items()}
-
-
-def _check_kept(name: str, before: Tensor, after: Tensor) -> None:
-    if before.dtype == after.dtype or after.dtype not in FLOATING:
-        return
-    if before.isfinite().all() and not after.isfinite().all():
-        lost = f"as large as {before.abs().max().item():.3g}, which {_type(after)} cannot hold"
-    elif before.any() and not after.any():
-        lost = f"none larger than {before.abs().max().item():.3g}, which are all 0 as {_type(after)}"
-    else:
-        return
-    raise ModelError(f"{name!r} holds weights {lost}; compute in {_type(before)} (--dtype {_type(before)})")
-
-
-def _type(value: Tensor) -> str:
-    return str(value.dtype).removeprefix("torch.")
-
-
-def _shapes(c: TransformerConfig) -> tuple[dict[str, Shape], dict[str, Shape]]:
-    """Every parameter that must be there, and every one that may."""
-    required: dict[str, Shape] = {"embed.W_E": (c.d_vocab, c.d_model), "unembed.W_U": (c.d_model, c.out_vocab)}
-    optional: dict[str, Shape] = {"unembed.b_U": (c.out_vocab,)}
-    if c.positional_embedding_type != "rotary":
-        required["pos_embed.W_pos"] = (c.n_ctx, c.d_model)
-    norms = ["ln_final"]
-    for layer in range(c.n_layers):
-        block = f"blocks.{layer}"
-        norms.append(f"{block}.ln1")
-        required |= {f"{block}.attn.W_{m}": (c.n_heads, c.d_model, c.d_head) for m in "QKV"}
-        required[f"{block}.attn.W_O"] = (c.n_heads, c.d_head, c.d_model)
-        optional |= {f"{block}.attn.b_{m}": (c.n_heads, c.d_head) for m in "QKV"}
-        optional[f"{block}.attn.b_O"] = (c.d_model,)
-    if c.norm_has_gain:
-        required |= {f"{norm}.w": (c.d_model,) for norm in norms}
-        (required if c.norm_kind == "LN" else optional).update({f"{norm}.b": (c.d_model,) for norm in norms})
-    return required, optional
-
-
-def _problems(config: TransformerConfig, weights: Mapping[str, Tensor]) -> Iterator[str]:
-    layers = 1 + max((int(found[1]) for name in weights if (found := _LAYER.match(name))), default=-1)
-    if config.n_layers > len(weights):  # before they are counted through
-        yield f"config.json says n_layers is {config.n_layers}, and the weights are of {layers} layers"
-        return
-    required, optional = _shapes(config)
-    known, unknown = required | optional, 0
-    for name in required:
-        if name not in weights:
-            yield f"the weights lack {name!r}, which config.json's settings call for"
-    for name, value in weights.items():
-        if name not in known:
-            unknown += 1  # looking for the nearest name takes time, and the first is shown
-            meant = nearest(name, known) if unknown == 1 else ""
-            yield f"the weights hold {name!r}, which config.json's settings do not call for{meant}"
-        elif tuple(value.shape) != known[name]:
-            yield (
-                f"{name!r} has the shape {list(value.shape)}, but by config.json it must be {list(known[name])}: "
-                f"the weights and the configuration are not of one model"
-            )
-        elif value.dtype not in FLOATING:
-            yield f"{name!r} is of type {_type(value)}, in which nothing is computed; save it as float32"
-        elif not value.isfinite().all():
-            yield f"{name!r} holds values that are not finite: the file is damaged or the training diverged"
-    if len({value.dtype for value in weights.values() if value.dtype in FLOATING}) > 1:
-        yield "the weights are of several types; save them all in one, for example float32"

@@ -203,6 +203,7 @@ def test_mistakes_in_columns_that_were_made_by_hand_are_named(name):
         scrub(CLAIM, DATA | columns, baseline=NOTHING)
 
 
+@pytest.mark.usefixtures("unchecked")
 def test_labels_that_nobody_reads_may_be_anything():
     weights = DATA["weights"].clone()
     weights[:, 2] = 0

@@ -25,6 +25,7 @@ from scrubbing.rewrite import group_heads
 
 POSITIONS = ("standard", "rotary", "shortformer")
 NORMS = ("LN", "LNPre", "RMS", "RMSPre", None)
+SLOW = pytest.mark.slow
 
 
 def close(got: torch.Tensor, expected: torch.Tensor, *, atol: float = 1e-10) -> None:
@@ -76,12 +77,20 @@ def test_the_loss_is_the_weighted_cross_entropy_of_each_row():
 @pytest.mark.parametrize(
     ("settings", "atol"),
     [
-        *(({"positional_embedding_type": "standard", "normalization_type": n}, 1e-10) for n in NORMS if n != "RMS"),
-        ({"positional_embedding_type": "standard", "normalization_type": "RMS"}, 1e-5),
-        *(({"positional_embedding_type": "rotary", "normalization_type": n}, 1e-5) for n in NORMS),
+        ({"positional_embedding_type": "standard", "normalization_type": "LN"}, 1e-10),
+        *(
+            pytest.param({"positional_embedding_type": "standard", "normalization_type": n}, 1e-10, marks=SLOW)
+            for n in NORMS
+            if n not in ("LN", "RMS")
+        ),
+        pytest.param({"positional_embedding_type": "standard", "normalization_type": "RMS"}, 1e-5, marks=SLOW),
+        *(
+            pytest.param({"positional_embedding_type": "rotary", "normalization_type": n}, 1e-5, marks=SLOW)
+            for n in NORMS
+        ),
         ({"positional_embedding_type": "rotary", "rotary_dim": 2, "rotary_base": 30}, 1e-5),
-        ({"attn_scale": 3.0, "eps": 0.1, "d_vocab_out": 5}, 1e-10),
-        ({"use_attn_scale": False}, 1e-10),
+        pytest.param({"attn_scale": 3.0, "eps": 0.1, "d_vocab_out": 5}, 1e-10, marks=SLOW),
+        pytest.param({"use_attn_scale": False}, 1e-10, marks=SLOW),
     ],
     ids=str,
 )
@@ -362,8 +371,8 @@ BAD_FOLDERS = {
         "config.json: normalization_type: Input should be 'LN', 'LNPre', 'RMS' or 'RMSPre'",
     ),
     "unknown positions": (
-        changed_config(positional_embedding_type="alibi"),
-        "config.json: positional_embedding_type: Input should be 'standard', 'rotary' or 'shortformer'",
+        changed_config(positional_embedding_type="alibis"),
+        "config.json: positional_embedding_type: Input should be 'standard', 'rotary', 'shortformer', 'alibi' or 'no",
     ),
     **{
         f"{dims} rotary dimensions": (
@@ -373,29 +382,41 @@ BAD_FOLDERS = {
         for dims in (3, 6, -2)
     },
     "grouped queries": (
-        changed_config(n_key_value_heads=1),
-        "config.json: n_key_value_heads differs from n_heads, and grouped queries are not supported",
+        changed_config(n_key_value_heads=2),
+        "config.json: n_key_value_heads is 2, which does not divide n_heads, which is 3",
     ),
+    "no MLP": (
+        changed_config(attn_only=False, act_fn="gelu"),
+        "the weights lack 'blocks.0.mlp.W_in', which config.json's settings call for",
+    ),
+    "an unknown activation": (
+        changed_config(attn_only=False, act_fn="gelo"),
+        "config.json: act_fn is 'gelo'; did you mean 'gelu'?; known are relu, relu2, gelu, ",
+    ),
+    "experts": (
+        changed_config(num_experts=8),
+        "config.json: num_experts is 8, and graphs are made only for None",
+    ),
+    "a window without a size": (
+        changed_config(use_local_attn=True),
+        "config.json: use_local_attn is True and window_size is missing",
+    ),
+    "windows of other layers": (
+        changed_config(use_local_attn=True, window_size=2, attn_types=["local"]),
+        "config.json: attn_types has 1 entries; there must be one for each layer",
+    ),
+    "a norm after nothing": (
+        changed_config(use_normalization_before_and_after=True, normalization_type=None),
+        "config.json: norm_placement is 'both'; it needs a norm, and blocks one by one",
+    ),
+    "a cap below 0": (changed_config(attn_scores_soft_cap=-3.0), "config.json: attn_scores_soft_cap: "),
+    "positions stretched in no way": (changed_config(rope_scaling={"factor": 2.0}), "config.json: rope_scaling."),
     **{
-        name: (
-            changed_config(**{name: value}),
-            f"config.json: {name} is {value!r}, and graphs are made only for {wanted!r}",
-        )
-        for name, value, wanted in (
-            ("attn_only", False, True),
-            ("attention_dir", "bidirectional", "causal"),
-            ("use_local_attn", True, False),
-            ("parallel_attn_mlp", True, False),
-            ("scale_attn_by_inverse_layer_idx", True, False),
-            ("attn_scores_soft_cap", 30.0, -1),
-            ("output_logits_soft_cap", 30.0, -1),
-            ("final_rms", True, False),
-            ("use_normalization_before_and_after", True, False),
-            ("post_embedding_ln", True, False),
-            ("use_qk_norm", True, False),
-            ("rmsnorm_uses_offset", True, False),
-            ("use_NTK_by_parts_rope", True, False),
-            ("rope_scaling", {"factor": 2.0}, None),
+        f"{name} {value}": (changed_config(**{name: value}), f"the weights lack {lacking!r}, which config.json's")
+        for name, value, lacking in (
+            ("use_normalization_before_and_after", True, "blocks.0.ln1_post.w"),
+            ("post_embedding_ln", True, "embed.ln.w"),
+            ("use_qk_norm", True, "blocks.0.attn.q_norm.w"),
         )
     },
 }
@@ -415,10 +436,10 @@ def test_a_bad_folder_is_one_line_that_says_what_is_wrong(bad, folder):
 def test_what_is_no_model_is_named(tmp_path):
     with pytest.raises(ModelError, match=r"there is no model folder .*nowhere; it must hold config\.json and model"):
         load_transformer(tmp_path / "nowhere")
-    with pytest.raises(ModelError, match="int is neither a folder nor a transformer_lens model"):
+    with pytest.raises(ModelError, match="int is neither a folder nor a model of transformer_lens"):
         load_transformer(3)
     cfg = SimpleNamespace(**SMALL, attn_only=False)
-    with pytest.raises(ModelError, match="the model's cfg: attn_only is False, and graphs are made only for True"):
+    with pytest.raises(ModelError, match="the model's cfg: act_fn is None; known are relu, "):
         load_transformer(SimpleNamespace(cfg=cfg, state_dict=dict))
 
 

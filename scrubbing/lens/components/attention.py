@@ -13,22 +13,23 @@ from torch import Tensor
 from scrubbing.engine.component import Component
 from scrubbing.engine.expressions import Call, Caller, Expression
 from scrubbing.errors import GraphError
-from scrubbing.lens.components.positions import At, Restrictable, restricted
-from scrubbing.lens.components.projection import Projection
-from scrubbing.lens.components.residual import Difference, OutputProjection, PerHead, Resid
-from scrubbing.lens.components.scores import MaskValue, PatternValue, Queries, Scores, Tokens, moved
+from scrubbing.errors.arguments import checked
+from scrubbing.lens.components.positions import At, Index, Restrictable, restricted
+from scrubbing.lens.components.projection import Projection, merged, taken
+from scrubbing.lens.components.residual import Difference, OutputProjection, PerHead, Real, Resid
+from scrubbing.lens.components.scores import MaskValue, PatternValue, Queries, Scores, moved
 
 PATTERN_QUERY_AXIS = 2
 
 
 @dataclass(frozen=True, eq=False)
 class Pattern(Component):
-    """Attention probabilities `[batch, head, query, key]` of queries and keys, and of the tokens of padded rows."""
+    """Attention probabilities `[batch, head, query, key]` of queries and keys, and of where padded rows are real."""
 
     scores: Scores
 
-    def __call__(self, q: PerHead, k: PerHead, *tokens: Tokens) -> PatternValue:
-        return self.scores.pattern(q, k, *tokens)
+    def __call__(self, q: PerHead, k: PerHead, *real: Real) -> PatternValue:
+        return self.scores.pattern(q, k, *real)
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,7 @@ class Offsets:
         return replace(self, complement=not self.complement)
 
 
+@checked
 def offset(*distances: int) -> Offsets:
     """The positions that many tokens back: `offset(0)` the current, `offset(1)` the previous one, and so on.
 
@@ -101,18 +103,18 @@ class AttendedValues(Component):
 
 @dataclass(frozen=True, eq=False)
 class FusedHeads(Restrictable):
-    """Each head's `z` of its queries, keys and values, and of the tokens of padded rows."""
+    """Each head's `z` of its queries, keys and values, and of where padded rows are real."""
 
     scores: Scores
 
-    def __call__(self, q: PerHead, k: PerHead, v: PerHead, *tokens: Tokens) -> PerHead:
-        return self.scores.z(q, k, v, *tokens)
+    def __call__(self, q: PerHead, k: PerHead, v: PerHead, *real: Real) -> PerHead:
+        return self.scores.z(q, k, v, *real)
 
     def restricted(self, arguments: tuple[Expression, ...], at: At, call: Caller) -> Expression:
         """Queries at the positions needed look at all keys; what masks them is made once for all heads."""
-        q, k, v, *tokens = arguments
-        mask = call(self.scores.mask, (at.index, at.weights, *tokens))
-        return call(FusedHeadsAt(self.scores), (restricted(q, at, call), k, v, mask))
+        q, k, v, *real = arguments
+        mask = call(self.scores.mask, (at.index, at.weights, *real))
+        return call(FusedHeadsAt(self.scores), (restricted(q, at, call), k, v, mask, at.index))
 
 
 @dataclass(frozen=True, eq=False)
@@ -121,8 +123,8 @@ class FusedHeadsAt(Component):
 
     scores: Scores
 
-    def __call__(self, q: Queries, k: PerHead, v: PerHead, mask: MaskValue) -> Queries:
-        return self.scores.z_under(mask, q, k, v)
+    def __call__(self, q: Queries, k: PerHead, v: PerHead, mask: MaskValue, at: Index) -> Queries:
+        return self.scores.z_under(mask, q, k, v, at)
 
 
 @dataclass(frozen=True, eq=False)
@@ -139,8 +141,8 @@ class Attention(Component):
     scores: Scores
 
     def terms(self, inputs: int) -> slice:
-        """All of its inputs, but for the column of tokens where rows are padded."""
-        return slice(inputs - self.scores.mask.padded)
+        """All of its inputs, but for a scale, and for the column that says where padded rows are real."""
+        return self.q.reader.terms(inputs - self.scores.mask.padded)
 
     @cached_property
     def writer(self) -> OutputProjection:
@@ -148,23 +150,28 @@ class Attention(Component):
         return OutputProjection(self.W_O)
 
     def __call__(self, *inputs: Tensor) -> Resid:
-        terms, tokens = self._divided(inputs)
-        return self.writer(FusedHeads(self.scores)(self.q(*terms), self.k(*terms), self.v(*terms), *tokens))
+        terms, real = self._divided(inputs)
+        return self.writer(FusedHeads(self.scores)(self.q(*terms), self.k(*terms), self.v(*terms), *real))
 
     def lower(self, arguments: tuple[Expression, ...], call: Caller) -> Expression:
         """Queries, keys and values are shared with whoever else asks for them."""
-        terms, tokens = self._divided(arguments)
+        terms, real = self._divided(arguments)
         parts = tuple(call(part, terms) for part in (self.q, self.k, self.v))
-        return call(self.writer, (call(FusedHeads(self.scores), (*parts, *tokens)),))
+        return call(self.writer, (call(FusedHeads(self.scores), (*parts, *real)),))
+
+    def pattern(self, *inputs: Tensor) -> PatternValue:
+        """The attention probabilities `[batch, head, query, key]` on the inputs of the heads."""
+        terms, real = self._divided(inputs)
+        return Pattern(self.scores)(self.q(*terms), self.k(*terms), *real)
 
     def heads(self, heads: Sequence[int]) -> "Attention":
         """The same for some of the heads."""
         q, k, v = (part.heads(heads) for part in (self.q, self.k, self.v))
-        return Attention(q, k, v, self.W_O[list(heads)], self.scores)
+        return Attention(q, k, v, taken(self.W_O, heads), self.scores.heads(heads))
 
     def _divided(self, inputs: tuple[Any, ...]) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
-        """The terms of the stream, and the tokens where rows are padded."""
-        last = self.terms(len(inputs)).stop
+        """What projections read, and where padded rows are real."""
+        last = len(inputs) - self.scores.mask.padded
         return inputs[:last], inputs[last:]
 
 
@@ -173,14 +180,9 @@ def merge(parts: Sequence[Attention]) -> Attention:
 
     Raises `GraphError` where they score keys in different ways.
     """
-    first = parts[0]
-    if any(part.scores != first.scores for part in parts):
+    first = parts[0].scores
+    if any(replace(part.scores, slopes=None) != replace(first, slopes=None) for part in parts):
         raise GraphError(f"these heads make scores in different ways: {', '.join(str(part.scores) for part in parts)}")
-
-    def projections(name: str) -> Projection:
-        many = [getattr(part, name) for part in parts]
-        biases = [p.b for p in many if p.b is not None]
-        return replace(many[0], W=torch.cat([p.W for p in many]), b=torch.cat(biases) if biases else None)
-
-    W_O = torch.cat([part.W_O for part in parts])
-    return Attention(projections("q"), projections("k"), projections("v"), W_O, first.scores)
+    slopes = None if first.slopes is None else tuple(slope for part in parts for slope in part.scores.slopes or ())
+    q, k, v = (merged([getattr(part, name) for part in parts]) for name in "qkv")
+    return Attention(q, k, v, torch.cat([part.W_O for part in parts]), replace(first, slopes=slopes))

@@ -128,7 +128,7 @@ class ReadingsAt(Component):
             parts = [[chosen(next(inputs)) for _ in writes or (None,)] for _ in range(members)]
             changes.append(Change(torch.stack([torch.cat(z, dim=1) for z in parts]), _matrix(writes), folded))
         tokens = {"labels": chosen.labels}
-        found = read(norm, unembedding, chosen(stream), changes, tokens, dict(self.readings))
+        found = read(norm, unembedding, chosen(stream), changes, tokens, dict(self.readings), self.readout.soft_cap)
         return {name: chosen.per_row(values) for name, values in found.items()}
 
 

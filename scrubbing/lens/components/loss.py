@@ -31,7 +31,7 @@ class WeightedCrossEntropy(Component):
     def lower(self, arguments: tuple[Expression, ...], call: Caller) -> Expression | None:
         """What only the loss reads is computed at the evaluated positions alone."""
         logits, labels, weights = arguments
-        if not (isinstance(logits, Call) and isinstance(logits.fn, Readout)):
+        if not (isinstance(logits, Call) and isinstance(logits.fn, Readout)) or logits.fn.reader.scale_apart:
             return None
         terms = written(terms_of(logits.arguments), call)
         if not terms:

@@ -66,10 +66,12 @@ def read(
     changes: Sequence[Change],
     tokens: Mapping[str, Int[Tensor, " position"]],
     readings: Mapping[str, Reading],
+    soft_cap: float | None = None,
 ) -> dict[str, Float[Tensor, "hypothesis position"]]:
     """The readings of the network (first), whose final stream is `resid`, and of the hypotheses that change it.
 
-    `tokens` are those that readings ask about, at each position: "labels", and others by name.
+    `tokens` are those that readings ask about, at each position: "labels", and others by name. With a `soft_cap` of the
+    logits nothing adds up any more, and each hypothesis's logits are made of its own stream.
     """
     hypotheses = sum(len(change.z) for change in changes)
     size = min(max(ROWS // max(1, hypotheses), BLOCK[0]), BLOCK[1])
@@ -77,7 +79,9 @@ def read(
     parts: list[list[Tensor]] = []
     for b in blocks:
         asked = {name: token[b] for name, token in tokens.items()}
-        parts.append(_block(norm, unembedding, resid[b], [change.at(b) for change in changes], asked, readings))
+        parts.append(
+            _block(norm, unembedding, resid[b], [change.at(b) for change in changes], asked, readings, soft_cap)
+        )
     return {name: torch.cat(values, dim=1) for name, *values in zip(readings, *parts, strict=True)}
 
 
@@ -88,10 +92,14 @@ def _block(
     changes: Sequence[Change],
     tokens: Mapping[str, Tensor],
     readings: Mapping[str, Reading],
+    soft_cap: float | None,
 ) -> list[Tensor]:
     """Each reading of some positions: a row for the network, and one for each hypothesis."""
     kinds = tuple(readings.values())
-    own = _Network.of(norm, unembedding, resid, tokens, kinds)
+    own = _Network.of(norm, unembedding, resid, tokens, kinds, soft_cap)
+    if soft_cap is not None:
+        outputs = [output for change in changes for output in _capped_outputs(norm, own, change, soft_cap, kinds)]
+        return [torch.stack([kind.of(output) for output in (own.output, *outputs)]) for kind in kinds]
     means = cache(lambda: own.means(norm, changes))  # made only if a reading asks for them
     outputs = [_output(norm, own, change, lambda i=i: means()[i], kinds) for i, change in enumerate(changes)]
     return [torch.cat([kind.of(own.output)[None], *(kind.of(output) for output in outputs)]) for kind in kinds]
@@ -109,17 +117,26 @@ class _Network:
     tokens: Mapping[str, Int[Tensor, " position"]]  # asked about, "top" the most probable one
     output: Output
     p: Float[Tensor, "position d_vocab"]  # the predicted distribution
-    mean: Float[Tensor, " position"]  # of x U, over the predicted distribution
+    mean: Float[Tensor, " position"]  # of x U (of capped logits), over the predicted distribution
 
     @classmethod
     def of(
-        cls, norm: Norm, unembedding: Tensor, resid: Tensor, tokens: Mapping[str, Tensor], readings: Sequence[Reading]
+        cls,
+        norm: Norm,
+        unembedding: Tensor,
+        resid: Tensor,
+        tokens: Mapping[str, Tensor],
+        readings: Sequence[Reading],
+        soft_cap: float | None,
     ) -> "_Network":
         U, b = unembedding[:-2], unembedding[-2]
         x = norm.centred(precise(resid))
         unscaled = x @ U
         s = norm.scale(x)
         logits = torch.addcmul(b, unscaled, s)
+        if soft_cap is not None:
+            logits = unscaled = _capped(logits, soft_cap)
+            logits = logits.clone()
         top, token = logits.max(dim=-1)
         tokens = {**tokens, "top": token}
         at = {name: logits.gather(1, token[:, None])[:, 0] for name, token in tokens.items()}
@@ -170,6 +187,27 @@ def _output(
         return (s - own.s)[..., 0] * own.mean + s[..., 0] * (z * mean()).sum(dim=-1)
 
     return Output(lse, top, at, _summed(in_tiles), own.output, mean_change)
+
+
+def _capped_outputs(
+    norm: Norm, own: _Network, change: Change, soft_cap: float, readings: Sequence[Reading]
+) -> Iterator[Output]:
+    """What the hypotheses of one group predict with capped logits, one after another."""
+    for z in change.z:
+        x = own.x + norm.centred(precise(z) if change.W is None else precise(z) @ precise(change.W))
+        logits = _capped(torch.addcmul(own.b, x @ own.U, norm.scale(x)), soft_cap)
+        at = {name: logits.gather(1, token[:, None])[:, 0] for name, token in own.tokens.items()}
+        top, shift = logits.amax(dim=-1), own.output.top
+        in_tiles = _summed([_in_tile(logits - shift[:, None], at, shift, readings)])
+        lse = (LN2 * logits).logsumexp(dim=-1) / LN2
+        change_of_mean = torch.linalg.vecdot(own.p, logits) - own.mean
+        yield Output(lse, top, at, in_tiles, own.output, lambda found=change_of_mean: found)
+
+
+def _capped(logits: Tensor, soft_cap: float) -> Tensor:
+    """Logits in units of ln 2; a token without probability keeps none."""
+    cap = soft_cap / LN2
+    return torch.where(logits == NEVER, NEVER, cap * (logits / cap).tanh())
 
 
 def _in_tile(

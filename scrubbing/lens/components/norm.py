@@ -34,8 +34,17 @@ class Norm(Component):
         """The linear part that comes first; the norm is `centred(x) * scale(centred(x)) * w + b`."""
         return x - x.mean(dim=-1, keepdim=True) if self.kind == "LN" else x
 
+    def of_scale(self, x: Vectors, scale: Float[Tensor, "*batch 1"]) -> Vectors:
+        """The norm with a scale that was computed elsewhere."""
+        y = self.centred(x) * scale
+        y = y if self.w is None else y * self.w
+        return y if self.b is None else y + self.b
+
     def scale(self, centred: Vectors) -> Float[Tensor, "*batch 1"]:
         """One over the size of a centred vector."""
         if self.kind is None:
             return torch.ones_like(centred[..., :1])
         return (centred.square().mean(dim=-1, keepdim=True) + self.eps).rsqrt()
+
+
+NO_NORM = Norm(None)

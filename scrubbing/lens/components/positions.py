@@ -47,15 +47,15 @@ def _longest(weights: Weights) -> int:
 class Take(Component):
     """A value at the positions needed: `[batch, position, ...]` becomes `[batch, evaluated, ...]`.
 
-    With `weights` (see `At`) the value's own function may compute it at these positions alone.
+    With `weights` (see `At`) the value may be computed at these alone, if nobody needs all of it (see `narrowed`).
     """
 
     weights: Expression | None = None
 
     def lower(self, arguments: tuple[Expression, ...], call: Caller) -> Expression | None:
-        """As the value's own function knows, if it does."""
+        """What is written to the stream is known by what it is written from, so that it can be compared."""
         value, index = arguments
-        if self.weights is not None and isinstance(value, Call) and isinstance(value.fn, Restrictable):
+        if self.weights is not None and isinstance(value, Call) and isinstance(value.fn, Linear):
             return value.fn.restricted(value.arguments, At(index, self.weights), call)
         return None
 
@@ -76,13 +76,26 @@ class At:
 
 @dataclass(frozen=True, eq=False)
 class Restrictable(Component):
-    """A function that knows a cheaper way to its value at some positions than all of it."""
+    """A function that knows a cheaper way to its value at some positions than to all of it.
+
+    As it stands here, one whose value at a position depends on its inputs at that position alone.
+    """
 
     def restricted(self, arguments: tuple[Expression, ...], at: At, call: Caller) -> Expression:
         """Its value at the positions needed."""
-        raise NotImplementedError
+        return call(self, tuple(restricted(argument, at, call) for argument in arguments))
+
+
+@dataclass(frozen=True, eq=False)
+class Linear(Restrictable):
+    """A linear function of each position: what it makes of several values' sum is the sum of what it makes of each."""
+
+    @property
+    def is_cheap(self) -> bool:
+        """Whether its value is made again where it is needed at some positions, though there is the whole of it."""
+        return False
 
 
 def restricted(value: Expression, at: At, call: Caller) -> Expression:
-    """A value at the positions needed, computed nowhere else where that can be."""
+    """A value at the positions needed."""
     return call(Take(at.weights), (value, at.index))  # a call, so that it is known when asked for again

@@ -1,12 +1,13 @@
 """From the residual stream to logits, which are never held for all positions and tokens at once."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from scrubbing.lens.components.residual import Resid, ResidualReader, Summing
+from scrubbing.lens.components.norm import NO_NORM
+from scrubbing.lens.components.residual import ReadsStream, Resid, ResidualReader
 
 TILE = 2**21  # logits held at a time
 
@@ -35,20 +36,23 @@ class Logits:
 
 
 @dataclass(frozen=True, eq=False)
-class Readout(Summing):
-    """The final norm and the unembedding; its value is lazy (see `Logits`)."""
+class Readout(ReadsStream):
+    """The final norm and the unembedding; its value is lazy (see `Logits`), and may be capped (see `Scores`)."""
 
-    reader: ResidualReader
     W_U: Float[Tensor, "d_model d_vocab"]
     b_U: Float[Tensor, " d_vocab"] | None = None
+    soft_cap: float | None = None
 
-    def __call__(self, *terms: Resid) -> Logits:
+    def __call__(self, *terms: Tensor) -> Logits:
+        if self.reader.scale_apart:
+            return Logits(self.reader(*terms), replace(self, reader=ResidualReader(NO_NORM)))
         return Logits(self.reader.stream(*terms), self)
 
     def unembed(self, x: Float[Tensor, "*batch d_model"]) -> Float[Tensor, "*batch d_vocab"]:
         """Logits of a normalised stream."""
         logits = x @ self.W_U
-        return logits if self.b_U is None else logits + self.b_U
+        logits = logits if self.b_U is None else logits + self.b_U
+        return logits if self.soft_cap is None else self.soft_cap * (logits / self.soft_cap).tanh()
 
     def cross_entropy(self, resid: Float[Tensor, "row d_model"], labels: Int[Tensor, " row"]) -> Float[Tensor, " row"]:
         """The cross-entropy in nats of a label for each vector of the final stream."""

@@ -6,19 +6,20 @@ from dataclasses import dataclass
 from functools import reduce
 
 import torch
-from einops import rearrange
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from scrubbing.engine.component import Component
 from scrubbing.engine.expressions import Call, Caller, Expression
-from scrubbing.lens.components.norm import Norm
-from scrubbing.lens.components.positions import At, Restrictable, restricted
+from scrubbing.lens.components.norm import NO_NORM, Norm
+from scrubbing.lens.components.positions import Linear, Restrictable
 
 RESID_POSITION_AXIS = 1
 
 Resid = Float[Tensor, "batch position d_model"]
 PerHead = Float[Tensor, "batch position head d_head"]
+SizeOfStream = Float[Tensor, "batch position 1"]  # what a norm multiplies the stream by
+Real = Bool[Tensor, "batch position"] | Int[Tensor, "batch position"]  # 1 where there is a token, 0 for padding
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,11 +32,14 @@ class Summing(Component):
 
 
 @dataclass(frozen=True, eq=False)
-class Sum(Summing):
+class Sum(Summing, Restrictable):
     """The sum of its inputs."""
 
     def __call__(self, *terms: Tensor) -> Tensor:
         return reduce(torch.add, terms)
+
+
+SUM = Sum()  # one object: its hash is made once, and planning adds up every term of every stream
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,43 +62,64 @@ class Combination(Component):
 
 
 @dataclass(frozen=True, eq=False)
-class OutputProjection(Restrictable):
-    """What heads add to the stream: each head's `z` through its output matrix, summed over heads."""
+class OutputProjection(Linear):
+    """What heads or neurons add to the stream: each head's `z`, or the neurons, through the output matrix."""
 
-    W_O: Float[Tensor, "head d_head d_model"]
+    W: Float[Tensor, "*written d_model"]  # [head, d_head, d_model], or [neuron, d_model]
 
-    def __call__(self, z: PerHead) -> Resid:
-        return rearrange(z, "b s h e -> b s (h e)") @ self.matrix
+    def __call__(self, z: Float[Tensor, "batch position *written"]) -> Resid:
+        return z.flatten(2) @ self.matrix
+
+    @property
+    def of_heads(self) -> bool:
+        """Whether heads write, or neurons."""
+        return self.W.ndim == 3
+
+    @property
+    def is_cheap(self) -> bool:
+        """Of heads, which are narrow, and of which many are written in one product."""
+        return self.of_heads
 
     @property
     def width(self) -> int:
         """The numbers that are written from each position."""
-        return self.W_O.shape[0] * self.W_O.shape[1]
+        return len(self.matrix)
 
     @property
-    def matrix(self) -> Float[Tensor, "written d_model"]:
+    def matrix(self) -> Float[Tensor, "_ d_model"]:
         """All heads' output matrices as one."""
-        return rearrange(self.W_O, "h e d -> (h e) d")
-
-    def restricted(self, arguments: tuple[Expression, ...], at: At, call: Caller) -> Expression:
-        """The same of `z` at the positions needed."""
-        return call(self, (restricted(arguments[0], at, call),))
+        return self.W.reshape(-1, self.W.shape[-1])
 
 
 @dataclass(frozen=True, eq=False)
 class Embedding(Component):
-    """Token embeddings, and where the model has a table of them, position embeddings added."""
+    """Token embeddings, scaled and normalised where the model does so; position embeddings added if it has a table."""
 
     W_E: Float[Tensor, "d_vocab d_model"]
     W_pos: Float[Tensor, "n_ctx d_model"] | None = None
+    scale: float = 1.0
+    norm: Norm = NO_NORM
 
-    def __call__(self, tokens: Int[Tensor, "batch position"]) -> Resid:
-        embedded = self.W_E[tokens]
-        return embedded if self.W_pos is None else embedded + self.W_pos[: tokens.shape[1]]
+    def __call__(self, tokens: Int[Tensor, "batch position"], *real: Real) -> Resid:
+        embedded = self.W_E[tokens] if self.scale == 1 else self.scale * self.W_E[tokens]
+        embedded = embedded if self.W_pos is None else embedded + PositionEmbedding(self.W_pos)(tokens, *real)
+        return self.norm(embedded)
 
 
 @dataclass(frozen=True, eq=False)
-class ResidualReader(Summing):
+class PositionEmbedding(Component):
+    """The position embeddings of rows; in padded rows positions are counted from the first token that is real."""
+
+    W_pos: Float[Tensor, "n_ctx d_model"]
+
+    def __call__(self, tokens: Int[Tensor, "batch position"], real: Real | None = None) -> Resid:
+        if real is None:
+            return self.W_pos[: tokens.shape[1]].expand(len(tokens), -1, -1)
+        return self.W_pos[(real.long().cumsum(dim=1) - 1).clamp(min=0)]
+
+
+@dataclass(frozen=True, eq=False)
+class ResidualReader(Summing, Restrictable):
     """How a component reads the stream: the sum of its terms and of the biases written so far, normalised.
 
     The biases are constants; they belong to the readers, so that no claim about a head is one about its layer's bias.
@@ -102,8 +127,15 @@ class ResidualReader(Summing):
 
     norm: Norm
     bias: Float[Tensor, " d_model"] | None = None
+    scale_apart: bool = False  # whether the norm's scale is its last input
 
-    def __call__(self, *terms: Resid) -> Resid:
+    def terms(self, inputs: int) -> slice:
+        """All of its inputs, but for a scale."""
+        return slice(inputs - self.scale_apart)
+
+    def __call__(self, *terms: Resid | SizeOfStream) -> Resid:
+        if self.scale_apart:
+            return self.norm.of_scale(self.stream(*terms[:-1]), terms[-1])
         return self.norm(self.stream(*terms))
 
     def stream(self, *terms: Resid) -> Resid:
@@ -116,11 +148,34 @@ class ResidualReader(Summing):
 
         The rest is added term by term, the oldest first: readers of one stream share the sums that they begin with.
         """
-        terms = written(terms_of(arguments), call)
+        of_stream = self.terms(len(arguments))
+        terms, scale = written(terms_of(arguments[of_stream]), call), arguments[of_stream.stop :]
         if not terms:
             return None
-        total = reduce(lambda sum_, term: call(Sum(), (sum_, term)), terms)
-        return call(self, (total,)) if (total,) != arguments else None
+        total = reduce(lambda sum_, term: call(SUM, (sum_, term)), terms)
+        return call(self, (total, *scale)) if (total, *scale) != arguments else None
+
+
+@dataclass(frozen=True, eq=False)
+class ReadsStream(Component):
+    """A function of the stream, read in some way."""
+
+    reader: ResidualReader
+
+    def terms(self, inputs: int) -> slice:
+        """All of its inputs, but for the scale where that is a node of its own."""
+        return self.reader.terms(inputs)
+
+
+@dataclass(frozen=True, eq=False)
+class Scale(Summing, Restrictable):
+    """What a norm multiplies the stream of a reader by: one over its size."""
+
+    reader: ResidualReader
+
+    def __call__(self, *terms: Resid) -> SizeOfStream:
+        norm = self.reader.norm
+        return norm.scale(norm.centred(self.reader.stream(*terms)))
 
 
 # A stream told apart: how often each term is added, with the matrix that wrote it if it is a `z`.

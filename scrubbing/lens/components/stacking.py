@@ -9,7 +9,6 @@ from functools import reduce
 from typing import Any
 
 import torch
-from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor
 
@@ -18,21 +17,8 @@ from scrubbing.engine.expressions import Call, Expression, evaluation_order
 from scrubbing.lens.components.attention import FusedHeads, FusedHeadsAt
 from scrubbing.lens.components.comparing import FinalStream
 from scrubbing.lens.components.loss import LossAt
-from scrubbing.lens.components.projection import ProjectionAt, ProjectionOfNormalised
-from scrubbing.lens.components.residual import OutputProjection, PerHead, Resid, Sum
-
-
-@dataclass(frozen=True, eq=False)
-class Heads(Component):
-    """Some of the heads of a value that holds several."""
-
-    heads: tuple[int, ...]
-
-    def __call__(self, value: PerHead) -> Float[Tensor, "batch position some d_head"]:
-        start, stop = self.heads[0], self.heads[-1] + 1
-        if self.heads == tuple(range(start, stop)):
-            return value[:, :, start:stop]  # nothing is copied
-        return value[:, :, list(self.heads)]
+from scrubbing.lens.components.projection import Heads, ProjectionAt, ProjectionOfNormalised
+from scrubbing.lens.components.residual import SUM, OutputProjection, PerHead, Resid, Sum
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,7 +35,7 @@ class Projections(Component):
             _joined([getattr(part, name) for part in self.parts], dim)
             for name, dim in (("W", 0), ("b", 0), ("of_position", 1))
         )
-        merged = ProjectionOfNormalised(W, b, of_position, self.parts[0].rotary)
+        merged = ProjectionOfNormalised(W, b, of_position, self.parts[0].rotary, self.parts[0].norm)
         return merged.at(x, *at) if at else merged(x)
 
 
@@ -63,8 +49,8 @@ class OutputProjections(Component):
 
     parts: tuple[OutputProjection, ...]
 
-    def __call__(self, *z: Float[Tensor, "batch position _ d_head"]) -> Resid:
-        flat = torch.cat([rearrange(heads, "b s h e -> b s (h e)") for heads in z], dim=-1)
+    def __call__(self, *z: Float[Tensor, "batch position *_"]) -> Resid:
+        flat = torch.cat([heads.flatten(2) for heads in z], dim=-1)
         return flat @ torch.cat([part.matrix for part in self.parts])
 
 
@@ -111,7 +97,7 @@ class _Stacking:
         before, terms, after = _divided(step)
         units = self._units(terms)
         if _is_sum(step):
-            return reduce(lambda total, unit: self._call(Sum(), (total, unit), step.number), units)
+            return reduce(lambda total, unit: self._call(SUM, (total, unit), step.number), units)
         old = tuple(tuple(self.new[argument] for argument in part) for part in (before, after))
         arguments = (*old[0], *units, *old[1])
         return step if arguments == step.arguments else self._call(step.fn, arguments, step.number)
@@ -198,9 +184,9 @@ def _grouped(order: Sequence[Expression], key_of: Callable[[Call], Hashable | No
 
 def _projection_key(step: Call) -> Hashable | None:
     fn = _projection(step)
-    if fn is None:
+    if fn is None or (fn.norm is not None and fn.norm.together):
         return None
-    alike = fn.b is None, fn.of_position is None, fn.rotary, fn.W.shape[1:], fn.W.dtype, fn.W.device
+    alike = fn.b is None, fn.of_position is None, fn.norm, fn.rotary, fn.W.shape[1:], fn.W.dtype, fn.W.device
     return type(step.fn), alike, step.arguments
 
 
@@ -227,7 +213,7 @@ def _written_together(order: Sequence[Expression], totals: set[Expression]) -> d
     together: dict[tuple[int, ...], Group] = {}
     for term, places in read_by.items():
         once = len(set(places)) == len(places) and term not in otherwise
-        if once and isinstance(term, Call) and isinstance(term.fn, OutputProjection):
+        if once and isinstance(term, Call) and isinstance(term.fn, OutputProjection) and term.fn.of_heads:
             together.setdefault(tuple(places), []).append(term)
     return {term: group for group in together.values() if len(group) > 1 for term in group}
 

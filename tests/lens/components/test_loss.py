@@ -1,5 +1,6 @@
 """The loss in calls that share their work is the loss of the graph as it is written, on any transformer and weights."""
 
+import os
 from functools import cache
 from typing import Any
 
@@ -31,6 +32,7 @@ pytestmark = [
 POSITIONS, NORMS = ("standard", "rotary", "shortformer"), ("LN", "LNPre", "RMS", "RMSPre", None)
 BIASES = ("attn.b_Q", "attn.b_K", "attn.b_V", "attn.b_O", "unembed.b_U")
 BASELINE = Graph(loss=reads("labels", "weights"))
+TIMES = int(os.environ.get("SCRUBBING_EXAMPLES", "1"))
 GENERATED = settings(
     derandomize=True,
     deadline=None,
@@ -77,7 +79,7 @@ def evaluated(G: Graph, data: dict[str, torch.Tensor], *, size: int) -> tuple[Ca
     return root, torch.cat(pieces)
 
 
-@settings(GENERATED, max_examples=80)
+@settings(GENERATED, max_examples=30 * TIMES)
 @given(st.data())
 def test_the_lowered_loss_is_that_of_the_graph(data):
     model = data.draw(models())
@@ -111,7 +113,7 @@ def claims(draw: st.DrawFn, G: Graph) -> Graph:
     return Graph(nodes)
 
 
-@settings(GENERATED, max_examples=15)
+@settings(GENERATED, max_examples=4 * TIMES)
 @given(st.data())
 def test_hypotheses_scored_together_are_those_scored_alone_and_the_pseudo_code(data):
     model = data.draw(models())

@@ -84,7 +84,7 @@ def test_heads_and_projections_at_some_positions_are_those_at_all_of_them(weight
     some = ProjectionAt(q)(taken, at)
     torch.testing.assert_close(some[chosen], Take()(q(x), at)[chosen], rtol=0, atol=1e-12)
     mask = Mask()(at, weights)
-    z = FusedHeadsAt(Scores(0.5))(some, k(x), v(x), mask)
+    z = FusedHeadsAt(Scores(0.5))(some, k(x), v(x), mask, at)
     torch.testing.assert_close(
         z[chosen], Take()(FusedHeads(Scores(0.5))(q(x), k(x), v(x)), at)[chosen], rtol=0, atol=1e-12
     )

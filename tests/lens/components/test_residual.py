@@ -118,6 +118,7 @@ for G in GRAPHS.values():
 """
 
 
+@pytest.mark.slow  # two processes that import everything
 def test_hashing_changes_no_bit():
     """Sums are taken in one order, whatever the hashes of names are in this run."""
 

@@ -1,7 +1,11 @@
 """What can go wrong, by whose hand it can be mended. Every message says what was given, what is true and what to do."""
 
 import difflib
+import sys
+import warnings
 from collections.abc import Iterable
+from importlib import import_module
+from typing import Any
 
 
 class ScrubbingError(Exception):
@@ -29,6 +33,9 @@ class NodeError(ScrubbingError):
         super().__init__(f"the function of {node!r} raised {type(cause).__name__}: {cause}")
         self.node = node
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self).__new__, (type(self), *self.args), vars(self)  # its text alone, for another process
+
 
 class DataError(ScrubbingError):
     """Data, or a value computed from data, that cannot be used."""
@@ -36,6 +43,10 @@ class DataError(ScrubbingError):
 
 class StoreError(DataError):
     """A store of scores that cannot be opened, read or written."""
+
+
+class MissingPackageError(ScrubbingError):
+    """Something that needs a package of an extra (`scrubbing[report]`) that is not installed."""
 
 
 class ModelError(ScrubbingError):
@@ -46,6 +57,15 @@ class ScrubbingWarning(UserWarning):
     """Something legal that is probably not what was meant."""
 
 
+def warn(message: str) -> None:
+    """Warn at the user's line that led here, however many functions of this package stand in between."""
+    frame, level = sys._getframe(1), 2
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").partition(".")[0] == PACKAGE:
+        frame, level = frame.f_back, level + 1
+    warnings.warn(message, ScrubbingWarning, stacklevel=level)
+
+
+PACKAGE = __name__.partition(".")[0]
 LONGEST = 100  # characters of a name that may be a misspelt one
 
 
@@ -55,8 +75,16 @@ def nearest(name: str, known: Iterable[str], *, cutoff: float = 0.6) -> str:
     >>> nearest("prev_att", ["embed", "prev_at", "prev_off"])
     "; did you mean 'prev_at'?"
     """
-    close = len(name) <= LONGEST and difflib.get_close_matches(name, list(known), n=1, cutoff=cutoff)
+    short = isinstance(name, str) and len(name) <= LONGEST
+    close = short and difflib.get_close_matches(name, list(known), n=1, cutoff=cutoff)
     return f"; did you mean {close[0]!r}?" if close else ""
+
+
+def displayed(value: object) -> dict[str, str]:
+    """What a notebook shows of a value, by MIME type. The room that knows, `report`, is above all others, and is asked
+    by its name when something is shown: whoever shows nothing never loads it.
+    """
+    return import_module("scrubbing.report.notebook").bundle(value)
 
 
 def printable(text: str) -> str:
