@@ -21,7 +21,7 @@ from scrubbing.engine.expressions import Call, Expression, Gathered, Item, Leaf,
 from scrubbing.engine.memory import allocations_of, readable
 from scrubbing.engine.row_sharing import Arranged, RowsOfDraws
 from scrubbing.engine.sampling.streams import Drawn, Pool, References, Stream
-from scrubbing.errors import printable
+from scrubbing.errors import displayed, printable
 from scrubbing.score.tables import rendered, titled
 
 AT_ONCE = 4096  # draws whose evaluated positions are counted together
@@ -57,6 +57,23 @@ class Kind(BaseModel):
     flops: int
 
 
+class Shared(BaseModel):
+    """How workers would share a run.
+
+    `sent_bytes` go to each machine once, `returned_bytes` are losses. `balance` is the part of the time in which all
+    workers have work, if all pieces take the same time.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    workers: int
+    pieces: int
+    groups: int
+    sent_bytes: int
+    returned_bytes: int
+    balance: float
+
+
 class Cost(BaseModel):
     """What a run takes: `print` it.
 
@@ -64,7 +81,7 @@ class Cost(BaseModel):
     mixed if its inputs come from more than one stream of rows, and else plain (part of an ordinary forward pass).
     `flops` counts matrix products and attention over the whole run, two for each multiply-add; `once` is the part of
     them that does not grow with the number of draws. `peak_bytes` is the memory of a chunk of `chunk` draws, with the
-    values that all chunks share.
+    values that all chunks share. `shared` says how an engine's workers would share it, if one was asked for.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -81,6 +98,10 @@ class Cost(BaseModel):
     peak_bytes: int
     memory: int
     kinds: tuple[Kind, ...]
+    shared: Shared | None = None
+
+    def _repr_mimebundle_(self, **_: Any) -> dict[str, str]:
+        return displayed(self)
 
     def __str__(self) -> str:
         return rendered(self.table())
@@ -104,6 +125,14 @@ class Cost(BaseModel):
         yield "rows of logits", f"{self.logits_rows:,}"
         yield "operations", f"{scaled(self.flops)}FLOP, {scaled(self.once)}FLOP of them once"
         yield "memory", f"{readable(self.peak_bytes)} at most, of {readable(self.memory)} allowed"
+        if self.shared:
+            s = self.shared
+            groups = f" ({s.groups} groups of hypotheses)" if s.groups > 1 else ""
+            yield (
+                "workers",
+                f"{s.workers:,} for {s.pieces:,} pieces{groups}, busy {s.balance:.0%} of the time",
+            )
+            yield "sent", f"{readable(s.sent_bytes)} to each machine; {readable(s.returned_bytes)} of losses come back"
 
     def _row(self, name: str, kinds: Sequence[Kind]) -> tuple[str, ...]:
         calls, mixed, flops = (sum(getattr(kind, field) for kind in kinds) for field in ("calls", "mixed", "flops"))

@@ -1,7 +1,7 @@
 """Run a plan chunk by chunk of references, in bounded memory, with checkpoints."""
 
-import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Protocol, runtime_checkable
@@ -15,7 +15,7 @@ from scrubbing.engine.interpreter import Interpreter
 from scrubbing.engine.memory import allocations_of, is_out_of_memory, readable
 from scrubbing.engine.row_sharing import Arranged, arranged
 from scrubbing.engine.sampling.streams import Sample
-from scrubbing.errors import DataError, ScrubbingWarning
+from scrubbing.errors import DataError, warn
 
 Advance = Callable[[int], None]  # gets the number of draws that are done
 
@@ -47,15 +47,31 @@ class Checkpoints(Protocol):
         ...
 
 
+@runtime_checkable
+class Workers(Protocol):
+    """Other processes that compute the losses of one run, all of its roots, for the draws of a sample."""
+
+    def chunk_size(self, sample: Sample) -> int:
+        """How many draws at a time fit into the memory that values may take."""
+        ...
+
+    def chunks(self, sample: Sample, ranges: Sequence[range]) -> Iterator[Chunk]:
+        """The chunks of all ranges of draws, in any order."""
+        ...
+
+
 @dataclass(frozen=True)
 class Evaluator:
     """Computes the losses of all references of a sample, as many at a time as fit into memory.
 
-    `together` may replace several calls by one that costs less.
+    `narrowed` may compute values at fewer positions, and `together` replace several calls by one that costs less.
+    `workers`, if there are any, compute the losses in place of this process.
     """
 
     interpreter: Interpreter
+    narrowed: Together = list
     together: Together = list
+    workers: Workers | None = None
     _sizes: dict[tuple[Expression, ...], int] = field(default_factory=dict, repr=False)
     _has_rows: dict[Callable[..., Any], bool] = field(default_factory=dict, repr=False)
 
@@ -63,6 +79,10 @@ class Evaluator:
     def sample(self) -> Sample:
         """The references and their donors."""
         return self.interpreter.sample
+
+    def on(self, sample: Sample) -> "Evaluator":
+        """The same for other draws; values that all chunks share are shared with them."""
+        return replace(self, interpreter=replace(self.interpreter, sample=sample))
 
     def losses(
         self,
@@ -76,27 +96,74 @@ class Evaluator:
         again. They also fix where later chunks end, since rounding depends on what is computed together. If a chunk
         does not fit into memory, its size and that of later chunks is halved.
         """
-        work, key = self.arranged(roots), tuple(roots)
-        pieces: list[list[Tensor]] = []
-        start = 0
+        work = self.arranged(roots)
+        computed = self._by_workers(checkpoints) if self.workers else self._in_turn(work, tuple(roots), checkpoints)
+        pieces: dict[int, list[Tensor]] = {}
+        done = 0
+        with closing(computed):  # workers stop at once when something is raised here
+            for chunk in computed:
+                pieces[chunk.start] = chunk.losses
+                done += chunk.stop - chunk.start
+                progress(done)
+        in_order = torch.from_numpy(np.argsort(work.order))
+        return [torch.cat(piece)[in_order] for piece in zip(*(pieces[start] for start in sorted(pieces)), strict=True)]
+
+    def on_range(
+        self, work: Arranged, draws: range, size: int | None = None, checkpoints: Checkpoints | None = None
+    ) -> Iterator[Chunk]:
+        """The chunks of some draws, of `size` at most, which is measured where none is given."""
+        start = draws.start
+        while start < draws.stop:
+            chunk = checkpoints.find(start) if checkpoints else None
+            if chunk is None or chunk.stop > draws.stop:
+                size = size or self.chunk_size(work)
+                values, stop, size = self._finished(work, range(start, min(start + size, draws.stop)), size)
+                chunk = Chunk(start, stop, size, [_one_loss_per_row(value, stop - start) for value in values])
+                if checkpoints:
+                    checkpoints.keep(chunk)
+            yield chunk
+            start, size = chunk.stop, chunk.next_size
+
+    def _in_turn(
+        self, work: Arranged, key: tuple[Expression, ...], checkpoints: Checkpoints | None
+    ) -> Generator[Chunk]:
+        for chunk in self.on_range(work, range(len(self.sample)), self._sizes.get(key), checkpoints):
+            self._sizes[key] = chunk.next_size
+            yield chunk
+
+    def _by_workers(self, checkpoints: Checkpoints | None) -> Generator[Chunk]:
+        """The chunks that were kept, then those that the workers compute, as they come."""
+        assert self.workers is not None
+        start, size, missing = 0, None, list[range]()
         while start < len(self.sample):
             chunk = checkpoints.find(start) if checkpoints else None
             if chunk is None:
-                chunk = self._finished(work, start, self._sizes.get(key) or self.chunk_size(work))
-                if checkpoints:
-                    checkpoints.keep(chunk)
-            pieces.append(chunk.losses)
-            start, self._sizes[key] = chunk.stop, chunk.next_size
-            progress(start)
-        in_order = torch.from_numpy(np.argsort(work.order))
-        return [torch.cat(piece)[in_order] for piece in zip(*pieces, strict=True)]
+                size = size or self.workers.chunk_size(self.sample)
+                missing.append(range(start, min(start + size, len(self.sample))))
+                start = missing[-1].stop
+            else:
+                yield chunk
+                start, size = chunk.stop, chunk.next_size
+        for chunk in self.workers.chunks(self.sample, missing):
+            if checkpoints:
+                checkpoints.keep(chunk)
+            yield chunk
+
+    def chunks(self, roots: Sequence[Expression]) -> Iterator[tuple[slice, list[Any]]]:
+        """The roots' values, whatever they are, for some draws at a time, in the order of the draws."""
+        work = Arranged(self.together(self.narrowed(roots)), np.arange(len(self.sample)))
+        start, size = 0, self.chunk_size(work)
+        while start < len(self.sample):
+            values, stop, size = self._finished(work, range(start, min(start + size, len(self.sample))), size)
+            yield slice(start, stop), values
+            start = stop
 
     def arranged(self, roots: Sequence[Expression]) -> Arranged:
         """Cheaper expressions of the same values, and the order of draws for which they are cheaper.
 
         On a GPU, streams are stacked: small networks spend their time on the number of calls there.
         """
-        work = arranged(roots, self.sample, self._by_row, stacked=not self.interpreter.on_cpu)
+        work = arranged(self.narrowed(roots), self.sample, self._by_row, stacked=not self.interpreter.on_cpu)
         return replace(work, roots=self.together(work.roots))
 
     def chunk_size(self, work: Arranged) -> int:
@@ -106,11 +173,9 @@ class Evaluator:
         one = allocations_of(partial(self.interpreter.values, work.roots, first))
         left = memory - self.interpreter.held_bytes
         if one.peak > left:
-            warnings.warn(
+            warn(
                 f"one draw takes {readable(one.peak)}, and memory={readable(memory)!r} leaves "
-                f"{readable(max(0, left))}; going on all the same, one draw at a time",
-                ScrubbingWarning,
-                stacklevel=2,
+                f"{readable(max(0, left))}; going on all the same, one draw at a time"
             )
         fitting = left // max(1, one.peak)
         small = int(LARGEST / max(1, one.largest * work.share))
@@ -123,23 +188,22 @@ class Evaluator:
             self._has_rows[call.fn] = isinstance(value, Tensor) and value.ndim > 0 and len(value) == 1
         return [call for call in calls if self._has_rows[call.fn]]
 
-    def _finished(self, work: Arranged, start: int, size: int) -> Chunk:
-        """The chunk of `size` draws, or of fewer if memory runs out."""
+    def _finished(self, work: Arranged, draws: range, size: int) -> tuple[list[Any], int, int]:
+        """The values of some draws, or of fewer if memory runs out; where they stop, and the size from then on."""
         while True:
-            rows = min(size, len(self.sample) - start)
             try:
-                values = self.interpreter.values(work.roots, work.order[start : start + rows])
-                return Chunk(start, start + rows, size, [_one_loss_per_row(value, rows) for value in values])
+                return self.interpreter.values(work.roots, work.order[draws.start : draws.stop]), draws.stop, size
             except Exception as error:
-                if not is_out_of_memory(error) or rows == 1:
+                if not is_out_of_memory(error) or len(draws) == 1:
                     raise
-            size = rows // 2  # outside the handler, which keeps the chunk's tensors alive
+            size = len(draws) // 2  # outside the handler, which keeps the chunk's tensors alive
+            draws = draws[:size]
             _warn_of_smaller_chunks(size)
 
 
 def _warn_of_smaller_chunks(size: int) -> None:
     what = "1 draw" if size == 1 else f"{size} draws"
-    warnings.warn(f"out of memory; going on with {what} at a time", ScrubbingWarning, stacklevel=4)
+    warn(f"out of memory; going on with {what} at a time")
 
 
 def _one_loss_per_row(value: Any, rows: int) -> Tensor:

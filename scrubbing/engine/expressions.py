@@ -63,6 +63,11 @@ class Averaged:
     def arguments(self) -> "tuple[Expression, ...]":
         return ()  # computed on the whole dataset, separately
 
+    @property
+    def of(self) -> "tuple[Expression, Classes]":
+        """What is averaged: whoever asks for one class's mean gets it from the same table."""
+        return self.value, self.classes
+
 
 @dataclass(frozen=True, eq=False)
 class Gathered:
@@ -99,10 +104,6 @@ class Expressions:
     def __init__(self) -> None:
         self._known: dict[Any, Expression] = {}
         self._forwards: dict[Any, tuple[Graph, dict[str, Expression]]] = {}  # the graph stays, or its id is used again
-
-    def plain(self, graph: Graph, stream: Stream) -> Expression:
-        """The graph's output by an ordinary forward pass on one stream."""
-        return self.forward(graph, graph.output, dict.fromkeys(graph.columns, stream))
 
     def forward(self, graph: Graph, name: str, streams: Mapping[str, Stream]) -> Expression:
         """A node's value where each column comes from the stream given for it."""
@@ -166,8 +167,10 @@ class Expressions:
         return self._known.setdefault((id(value), classes, stream), Averaged(value, classes, stream))
 
 
-def evaluation_order(roots: Iterable[Expression]) -> list[Expression]:
-    """Every expression that the roots need, each after its arguments."""
+def evaluation_order(
+    roots: Iterable[Expression], read: Callable[[Expression], Sequence[Expression]] = lambda step: step.arguments
+) -> list[Expression]:
+    """Every expression that the roots need, each after what it reads."""
     order: dict[Expression, None] = {}
     stack = [(root, False) for root in reversed(list(roots))]
     while stack:
@@ -176,7 +179,7 @@ def evaluation_order(roots: Iterable[Expression]) -> list[Expression]:
             order[step] = None
         elif step not in order:
             stack.append((step, True))
-            stack.extend((argument, False) for argument in reversed(step.arguments))
+            stack.extend((argument, False) for argument in reversed(read(step)))
     return list(order)
 
 

@@ -1,8 +1,9 @@
 """Compute expressions on rows of the data. Each distinct call is made once."""
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -25,11 +26,14 @@ from scrubbing.engine.row_sharing import Draws, RowsOfDraws, gathered
 from scrubbing.engine.sampling.streams import Pool, Sample, Stream
 from scrubbing.engine.sampling.values import mapped, take
 from scrubbing.errors import NodeError, ScrubbingError
+from scrubbing.graph.nodes import function_key
 
 RowsOf = Callable[[Stream | Pool], np.ndarray]
 Observer = Callable[[Expression, Mapping[Expression, Any]], None]
 
-PIECE = 8  # rows at a time where the network is computed for all rows of the dataset
+EMPTY: Mapping[Expression, Any] = MappingProxyType({})
+PIECE = 8  # rows at a time where the network is computed for all rows of the dataset: at least so many,
+PIECE_BYTES = 2**24  # and as many as have values of so many bytes at once
 
 
 @dataclass(frozen=True)
@@ -39,7 +43,8 @@ class Interpreter:
     columns: dict[str, Tensor | np.ndarray]  # rows of made donors are added at the end
     sample: Sample
     memory: int = DEFAULT  # bytes that values may take together
-    _tables: dict[Expression, Any] = field(default_factory=dict, repr=False)
+    _tables: dict[Hashable, Any] = field(default_factory=dict, repr=False)
+    _forms: dict[Hashable, int] = field(default_factory=dict, repr=False)
     _constants: dict[tuple[Any, ...], Any] = field(default_factory=dict, repr=False)
 
     @property
@@ -62,17 +67,26 @@ class Interpreter:
         return self.on_rows(roots, RowsOfDraws(self.sample, draws), observe)
 
     @torch.no_grad()
-    def on_rows(self, roots: Sequence[Expression], rows: RowsOf, observe: Observer | None = None) -> list[Any]:
-        """The roots' values, where `rows` gives the rows of a stream. A value is freed after its last use."""
-        order = evaluation_order(roots)
-        remaining = Counter(argument for step in order for argument in step.arguments)
+    def on_rows(
+        self,
+        roots: Sequence[Expression],
+        rows: RowsOf,
+        observe: Observer | None = None,
+        known: Mapping[Expression, Any] = EMPTY,
+    ) -> list[Any]:
+        """The roots' values, where `rows` gives the rows of a stream. A value is freed after its last use.
+
+        Values that are `known` for these rows are not computed again.
+        """
+        order = evaluation_order(roots, lambda step: () if step in known else step.arguments)
+        remaining = Counter(argument for step in order if step not in known for argument in step.arguments)
         remaining.update(roots)
         values: dict[Expression, Any] = {}
         for step in order:
-            values[step] = self._value(step, values, rows)
+            values[step] = known[step] if step in known else self._value(step, values, rows)
             if observe is not None:
                 observe(step, values)
-            for argument in step.arguments:
+            for argument in () if step in known else step.arguments:
                 remaining[argument] -= 1
                 if not remaining[argument]:
                     del values[argument]
@@ -80,7 +94,9 @@ class Interpreter:
 
     def make_what_is_kept(self, roots: Sequence[Expression], draws: Draws) -> None:
         """Compute constants, means and tables, which all chunks share."""
-        self.values([step for step in evaluation_order(roots) if _has_constant(step)], draws)
+        kept = [step for step in evaluation_order(roots) if _has_constant(step)]
+        self._make_means([step for step in kept if isinstance(step, Averaged)])
+        self.values(kept, draws)
 
     def _value(self, step: Expression, values: Mapping[Expression, Any], rows: RowsOf) -> Any:
         match step:
@@ -99,7 +115,8 @@ class Interpreter:
             case Assembled():
                 return self._assembled(step, rows)
             case Averaged(_, classes, stream):
-                return take(self._means(step), classes.ids[rows(stream)])
+                self._make_means([step])
+                return take(self._tables[step.of], classes.ids[rows(stream)])
 
     def _constant(self, key: tuple[Any, ...], make: Callable[[], Any]) -> Any:
         """A value that is the same in every chunk."""
@@ -107,23 +124,35 @@ class Interpreter:
             self._constants[key] = make()
         return self._constants[key]
 
-    def _on_dataset(self, value: Expression) -> Iterator[tuple[np.ndarray, Any]]:
-        """A value for all rows of the dataset, some at a time, unscrubbed."""
-        for rows in in_pieces(self.sample.dataset_rows, PIECE):
-            yield rows, self.on_rows([value], lambda stream, rows=rows: rows)[0]
+    def _on_dataset(self, values: Sequence[Expression]) -> Iterator[tuple[np.ndarray, list[Any]]]:
+        """Values for all rows of the dataset, some at a time, unscrubbed. Pieces grow where values are small."""
+        start, size, rows_of_all, most = 0, PIECE, self.sample.dataset_rows, 1
 
-    def _means(self, step: Averaged) -> Any:
-        """The mean value of each class, over the unscrubbed rows of the dataset."""
-        if step not in self._tables:
-            totals: dict[int, Any] = {}
-            for rows, value in self._on_dataset(step.value):
-                for place, c in enumerate(step.classes.ids[rows].tolist()):
-                    row = take(value, place)
-                    totals[c] = mapped(torch.add, totals[c], row) if c in totals else row
+        def observe(_: Expression, values: Mapping[Expression, Any]) -> None:
+            nonlocal most
+            most = max(most, held_bytes(list(values.values())) // len(rows))
+
+        while start < rows_of_all:
+            rows = np.arange(start, min(start + size, rows_of_all))
+            yield rows, self.on_rows(values, lambda stream, rows=rows: rows, observe if start == 0 else None)
+            start, size = start + len(rows), max(PIECE, PIECE_BYTES // most)
+
+    def _make_means(self, steps: Sequence[Averaged]) -> None:
+        """The mean value of each class, over the unscrubbed rows of the dataset: of all steps in one pass."""
+        new = list({step.of: step for step in steps if step.of not in self._tables}.values())
+        if not new:
+            return
+        totals: list[dict[int, Any]] = [{} for _ in new]
+        for rows, values in self._on_dataset([step.value for step in new]):
+            for step, value, total in zip(new, values, totals, strict=True):
+                numbers = step.classes.ids[rows]
+                for c in np.unique(numbers).tolist():
+                    some = mapped(lambda part: part.sum(0), take(value, np.flatnonzero(numbers == c)))
+                    total[c] = mapped(torch.add, total[c], some) if c in total else some
+        for step, total in zip(new, totals, strict=True):
             sizes = step.classes.sizes.tolist()
-            means = [mapped(lambda total, size=size: total / size, totals[c]) for c, size in enumerate(sizes)]
-            self._tables[step] = mapped(lambda *rows: torch.stack(rows), *means)
-        return self._tables[step]
+            means = [mapped(lambda sum_, size=size: sum_ / size, total[c]) for c, size in enumerate(sizes)]
+            self._tables[step.of] = mapped(lambda *rows: torch.stack(rows), *means)
 
     # -- values whose positions come from different rows
 
@@ -150,17 +179,33 @@ class Interpreter:
 
         All positions and references that drew a row use its entry, so the table costs one pass over the data.
         """
-        if step.value not in self._tables:
+        key = self._constant((step.value, step.axis), lambda: (self._form(step.value), step.axis))
+        if key not in self._tables:
             table = None
-            for rows, value in self._on_dataset(step.value):
+            for rows, (value,) in self._on_dataset([step.value]):
                 piece = value.movedim(step.axis, 1)
                 if table is None:
                     if piece[0].nbytes * self.sample.dataset_rows > self.memory // 2:
                         return None
                     table = piece.new_empty(self.sample.dataset_rows, *piece.shape[1:])
                 table[torch.from_numpy(rows)] = piece
-            self._tables[step.value] = table
-        return self._tables[step.value]
+            self._tables[key] = table
+        return self._tables[key]
+
+    def _form(self, value: Expression) -> int:
+        """What is computed, on whatever rows: values of one form have one table."""
+        numbers: dict[Expression, int] = {}
+        for step in evaluation_order([value]):
+            match step:
+                case Leaf(column, _):
+                    form: Hashable = column
+                case Call(fn, arguments):
+                    same = fn if isinstance(fn, Component) else function_key(fn)
+                    form = same, *(numbers[argument] for argument in arguments)
+                case _:
+                    form = step
+            numbers[step] = self._forms.setdefault(form, len(self._forms))
+        return numbers[value]
 
 
 def in_pieces(rows: int, size: int) -> Iterator[np.ndarray]:

@@ -13,15 +13,19 @@ from scrubbing.engine.evaluate import Advance, Evaluator
 from scrubbing.engine.exact import exact_losses, exact_two_level_variance
 from scrubbing.engine.expressions import Expression
 from scrubbing.engine.interpreter import Interpreter
+from scrubbing.engine.participation import participation
 from scrubbing.engine.plan import Scrubbed, scrubbed
 from scrubbing.engine.planning import Planner
 from scrubbing.engine.sampling.streams import References, Sample
 from scrubbing.engine.sequential import CheckpointsFor, Ratio, losses_until, no_checkpoints
 from scrubbing.graph.hypothesis import Hypothesis
-from scrubbing.score import Estimate, Stopping, by_draw, sampled_estimate
+from scrubbing.score import Estimate, Population, Stopping, by_draw, sampled_estimate
+from scrubbing.score.statistics import Column
 
 Readings = Mapping[str, Expression]  # by name; "loss" is one of them
 PerReference = Float[np.ndarray, " reference"]
+
+EXACT_DRAWS = 8  # of each reference in exact mode, to see what donors have to do with its loss
 
 
 @dataclass(frozen=True)
@@ -76,13 +80,14 @@ class Outputs:
         return cls(jobs, {network: compare(network, list(roots), rows) for network, roots in together.items()})
 
     @cached_property
+    def needed(self) -> list[list[Expression]]:
+        """The expressions that each job needs."""
+        return [[e for root in job.roots for e in self._readings(job, root).values()] for job in self.jobs]
+
+    @cached_property
     def roots(self) -> list[Expression]:
         """Every expression that is needed, once."""
-        needed: dict[Expression, None] = {}
-        for job in self.jobs:
-            for root in job.roots:
-                needed.update(dict.fromkeys(self._readings(job, root).values()))
-        return list(needed)
+        return list(dict.fromkeys(expression for needed in self.needed for expression in needed))
 
     def outcomes(self, values: Sequence[Tensor], draws: int) -> Iterator[Outcome]:
         """The outcome of each job, from the values of the roots."""
@@ -118,21 +123,36 @@ def outcomes_until(
     evaluator: Evaluator,
     advance: Advance,
     checkpoints_for: CheckpointsFor = no_checkpoints,
+    population: Population | None = None,
 ) -> tuple[list[Outcome], Sample, Stopping]:
     """Losses by sampled donors, of all jobs, on references drawn until their intervals are narrow enough."""
     draws = evaluator.sample.draws
+    of_source = population is not None and population.estimand == "source"
 
     def ratios(values: list[Tensor]) -> Iterator[Ratio]:
-        for outcome in outputs.outcomes(values, draws):
-            baseline = outcome.baseline.loss
-            yield baseline - outcome.scrubbed.loss, baseline - outcome.original
+        sample = evaluator.sample.part(0, len(values[0]) // draws)
+        design = population.design(sample.references) if population else None
+        for job, outcome in zip(outputs.jobs, outputs.outcomes(values, draws), strict=True):
+            baseline, scrubbed = Column(outcome.baseline.loss), Column(outcome.scrubbed.loss)
+            if of_source:
+                baseline, scrubbed = (
+                    participation(planned, sample, estimate.draws).column(estimate.loss)
+                    for planned, estimate in ((job.unexplained, outcome.baseline), (job.scrubbed, outcome.scrubbed))
+                    if estimate.draws is not None
+                )
+            yield baseline - scrubbed, baseline - Column(outcome.original), design
 
     values, sample, stopped = losses_until(rule, outputs.roots, evaluator, ratios, advance, checkpoints_for)
     return list(outputs.outcomes(values, draws)), sample, stopped
 
 
-def exact_outcomes(jobs: Sequence[Job], planner: Planner, evaluator: Evaluator, advance: Advance) -> list[Outcome]:
-    """Expected losses over all draws of donors; equal hypotheses are computed once."""
+def exact_outcomes(
+    jobs: Sequence[Job], planner: Planner, evaluator: Evaluator, advance: Advance, *, source: bool = False
+) -> list[Outcome]:
+    """Expected losses over all draws of donors; equal hypotheses are computed once.
+
+    With `source`, a few draws are made as well: they show how much the losses share by their donors.
+    """
     columns, sample = evaluator.interpreter.columns, evaluator.sample
     one_draw = Evaluator(Interpreter(columns, replace(sample, draws=1)))
     known: dict[Expression, Estimate] = {}
@@ -147,11 +167,22 @@ def exact_outcomes(jobs: Sequence[Job], planner: Planner, evaluator: Evaluator, 
     networks = list(dict.fromkeys(job.original for job in jobs))
     losses = dict(zip(networks, one_draw.losses(networks), strict=True))
     outcomes: list[Outcome] = []
+    drawn = _a_few_draws(jobs, evaluator) if source else {}
     for job in jobs:
         loss = losses[job.original]
         original = loss.double().numpy()
         baseline = estimate(job.baseline, job.unexplained, original)
         scrubbed = estimate(job.hypothesis, job.scrubbed, original)
+        baseline = replace(baseline, draws=drawn.get(job.unexplained.output))
+        scrubbed = replace(scrubbed, draws=drawn.get(job.scrubbed.output))
         outcomes.append(Outcome(original, baseline, scrubbed, torch.finfo(loss.dtype).eps))
         advance(len(outcomes))
     return outcomes
+
+
+def _a_few_draws(jobs: Sequence[Job], evaluator: Evaluator) -> dict[Expression, Float[np.ndarray, "reference draw"]]:
+    """The losses of some draws of each reference, by the expression of the loss."""
+    roots = list(dict.fromkeys(root for job in jobs for root in job.roots[1:]))
+    few = replace(evaluator.interpreter, sample=replace(evaluator.sample, draws=EXACT_DRAWS))
+    values = Evaluator(few, evaluator.narrowed, evaluator.together).losses(roots)
+    return {root: by_draw(value, EXACT_DRAWS) for root, value in zip(roots, values, strict=True)}

@@ -168,7 +168,7 @@ class _Walk:
         name = claimed.child
         path = (*above, name)
         recorded = "/".join(path)
-        classes = self.planner.agreement(self.h, claimed.group)
+        classes = self.planner.shared_classes(self.h, claimed.group)
         donor = self._chosen(name, recorded, parent, self._donor(claimed, path, parent, classes))
         if self.h.I[name].swaps:
             alike = None if donor == parent else self._alike(name)

@@ -1,6 +1,6 @@
 """The expressions that a hypothesis is planned with: features, forward passes, and what stands in for an open input."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
@@ -62,6 +62,7 @@ class Planner:
         self.policy = policy
         self.dataset = dataset
         self.expressions = Expressions()
+        self._read_alike: dict[tuple[int, str, int], tuple[Graph, Classes]] = {}
 
     def plain(self, graph: Graph, stream: Stream) -> Expression:
         """The graph's output by an ordinary forward pass on one stream."""
@@ -78,12 +79,27 @@ class Planner:
 
     def classes(self, hypothesis: Hypothesis, name: str) -> Classes | PositionClasses:
         """Which rows agree on a node of I. An error names the node whose value is wrong."""
+        I = hypothesis.I
         try:
-            return self.dataset.classes(self.feature(hypothesis, name))
+            parts = _read_through(I, name) if I[name].claims_inputs_alone else []
+            return self._agreeing(I, name, parts) if parts else self.dataset.classes(self.feature(hypothesis, name))
         except DataError:
-            for upstream in hypothesis.I.upstream(name):
-                self.dataset.classes(self.feature(hypothesis, upstream))
+            for upstream in I.upstream(name):
+                if not (I[upstream].is_reads and any(i in I and I[i].is_reads for i in I[upstream].inputs)):
+                    self.dataset.classes(self.feature(hypothesis, upstream))
             raise
+
+    def _agreeing(self, I: Graph, name: str, parts: Sequence[str]) -> Classes:
+        """Which rows agree on some nodes and columns, all that a node of `reads` comes to.
+
+        Its own value is a tuple of tuples, which doubles with every layer of such nodes.
+        """
+        known = id(I), name, self.dataset.rows
+        if known not in self._read_alike:
+            features = (Feature(part, self.on(References(), I, part), False) for part in parts)
+            found = [self.dataset.classes(feature) for feature in features]
+            self._read_alike[known] = I, alike(found, self.dataset.rows)  # with I, so that the id stays its own
+        return self._read_alike[known][1]
 
     def column_classes(self, column: str) -> Classes:
         """Which rows agree on a column."""
@@ -91,7 +107,7 @@ class Planner:
         assert isinstance(classes, Classes)  # for the type checker: only claims per position have others
         return classes
 
-    def agreement(self, hypothesis: Hypothesis, group: tuple[str, ...]) -> Classes | PositionClasses:
+    def shared_classes(self, hypothesis: Hypothesis, group: tuple[str, ...]) -> Classes | PositionClasses:
         """Which rows may stand in: those that agree on all nodes of a group that shares its donor."""
         I = hypothesis.I
         if len(group) == 1:
@@ -135,3 +151,13 @@ class Each:
 
 def _zeros(value: Tensor) -> Tensor:
     return torch.zeros_like(value)
+
+
+def _read_through(I: Graph, name: str) -> list[str]:
+    """The columns and functions that a node of `reads` reads, itself or through others of `reads`."""
+    seen, waiting = {name}, [name]
+    while waiting:
+        new = [i for i in dict.fromkeys(I[waiting.pop()].inputs) if i not in seen]
+        seen.update(new)
+        waiting += [i for i in new if i in I and I[i].is_reads]
+    return sorted(i for i in seen if i not in I or not I[i].is_reads)

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 
@@ -10,25 +10,34 @@ from scrubbing.engine.sampling.streams import Fixed, Stream
 from scrubbing.errors import HypothesisError
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class mean:
     """Replace an unclaimed value by its mean over all rows, or over the rows with the same value of the column `by`.
+
+    In interventions (`measure`, `values`), `over` names a column that marks the rows that the mean is taken over.
 
     >>> mean(by="x0")  # scrub(..., unclaimed=mean(by="x0"))
     mean(by='x0')
     """
 
     by: str | None = None
+    over: str | None = None
 
     def __post_init__(self) -> None:
-        if self.by is not None and not isinstance(self.by, str):
-            raise HypothesisError(f"mean(by={self.by!r}) needs the name of a column, for example mean(by='template')")
+        for name, column in (("by", self.by), ("over", self.over)):
+            if column is not None and not isinstance(column, str):
+                raise HypothesisError(f"mean({name}={column!r}) needs the name of a column, as in mean(by='template')")
+
+    def __repr__(self) -> str:
+        return f"mean(by={self.by!r})" if self.over is None else f"mean(by={self.by!r}, over={self.over!r})"
 
 
 # Makes a donor for each given datum. It gets their columns and a generator, and returns the columns that it changes.
 DonorSampler = Callable[[dict[str, Any], np.random.Generator], Mapping[str, Any]]
 
-Unclaimed = str | mean | Callable[[Any], Any]
+Unclaimed = Annotated[
+    str | mean | Callable[[Any], Any], '"resample", "mean", mean(by=column), "zero" or a function of the donor\'s value'
+]
 
 # Gets a node of I, the path of its stream, its reader's stream and the stream that would be drawn; returns the stream
 # to use instead.

@@ -2,13 +2,11 @@
 
 import math
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
 from numbers import Real
 from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float
 from torch import Tensor
 
 from scrubbing.engine.evaluate import Advance, Checkpoints, Evaluator
@@ -17,7 +15,7 @@ from scrubbing.engine.sampling.streams import Sample
 from scrubbing.errors import DataError
 from scrubbing.graph.data import at_least_one
 from scrubbing.score import Stopping
-from scrubbing.score.statistics import fieller_sequence
+from scrubbing.score.statistics import Design, Values, interval_of_ratio
 
 FIRST_LOOK = 128  # references; an asymptotic sequence must not be looked at much earlier
 GROWTH = 1.1, 2.0  # the least and the most by which the references grow from one look to the next
@@ -30,7 +28,7 @@ def no_checkpoints(draws: int) -> None:
     """Keep no chunks."""
 
 
-Ratio = tuple[Float[np.ndarray, " reference"], Float[np.ndarray, " reference"]]
+Ratio = tuple[Values, Values, Design | None]  # what is kept, what there is to recover, and how references hang together
 
 
 def most_references(references: Any, dataset_rows: int) -> int:
@@ -71,7 +69,7 @@ def losses_until(
     sample, losses, done = evaluator.sample, [torch.empty(0)] * len(roots), 0
     target = min(FIRST_LOOK, rule.most)
     while True:
-        part = replace(evaluator, interpreter=replace(evaluator.interpreter, sample=sample.part(done, target)))
+        part = evaluator.on(sample.part(done, target))
         before = done * sample.draws
         more = part.losses(
             roots, lambda draws, before=before: advance(before + draws), checkpoints_for(len(part.sample))
@@ -85,8 +83,7 @@ def losses_until(
         target = math.ceil(min(max(needed, done * GROWTH[0]), done * GROWTH[1], rule.most))
 
 
-def _half_width(
-    numerator: Float[np.ndarray, " reference"], denominator: Float[np.ndarray, " reference"], rule: Stopping
-) -> float:
-    interval = fieller_sequence(numerator, denominator, tightest_at=rule.tightest_at)
+def _half_width(numerator: Values, denominator: Values, design: Design | None, rule: Stopping) -> float:
+    looked = rule.design(design or Design.independent(len(numerator)))
+    interval = interval_of_ratio(numerator, denominator, design=looked, signed=False)
     return math.inf if interval is None else (interval[1] - interval[0]) / 2

@@ -6,6 +6,7 @@ from numbers import Real
 from typing import Any, ClassVar
 
 from scrubbing.errors import DataError
+from scrubbing.errors.arguments import check_fields
 
 ROUNDING = 1e-9  # points; far above the rounding of a float, so that both ends belong to the range
 
@@ -20,6 +21,7 @@ class ApproxPercent:
     __array_ufunc__: ClassVar[None] = None  # numpy's numbers leave the comparison to us
 
     def __post_init__(self) -> None:
+        check_fields(self)
         if not math.isfinite(self.percent):
             raise DataError(f"approx_percent({self.percent}): the percentage must be a finite number")
         if not 0 <= self.within < math.inf:

@@ -1,11 +1,16 @@
 """Cancellation: a wrong claim may raise some losses and lower others by as much, and keep the mean."""
 
+from collections.abc import Mapping
+from types import MappingProxyType
+
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
 from scrubbing.score.losses import Losses
-from scrubbing.score.statistics import difference_of_ratios
+from scrubbing.score.statistics import Column, Design, difference_of_ratios
 from scrubbing.score.verdicts import interval_in_words, percent
+
+READINGS = (("KL", "kl", "baseline_kl"), ("mean absolute change", "change", "baseline_change"))
 
 MARGIN = 0.05  # a disagreement below this fraction of what there is to recover is of no consequence
 
@@ -47,22 +52,30 @@ class Cancellation(BaseModel):
         )
 
 
-def compare_recoveries(losses: Losses) -> Cancellation | None:
-    """Compare recovery by the mean loss with recovery of single losses; None where one of them is unknown."""
-    reading, scrubbed, baseline = "KL", losses.of("kl"), losses.of("baseline_kl")
-    if scrubbed is None or baseline is None:
-        reading, scrubbed, baseline = "mean absolute change", losses.of("change"), losses.of("baseline_change")
-    if scrubbed is None or baseline is None:
+def compare_recoveries(
+    losses: Losses, columns: Mapping[str, Column] = MappingProxyType({}), *, design: Design | None = None
+) -> Cancellation | None:
+    """Compare recovery by the mean loss with recovery of single losses; None where one of them is unknown.
+
+    `columns` has those of the losses by name, with what donors have to do with them, if that is known of all.
+    """
+    names = next((names for names in READINGS if all(losses.of(name) is not None for name in names[1:])), None)
+    if names is None:
         return None
-    kept, gap = losses.kept, losses.gap
-    found = difference_of_ratios(kept, gap, baseline - scrubbed, baseline)
+    reading, *of = names
+    held = columns or {
+        name: Column(np.array(getattr(losses, name))) for name in ("original", "baseline", "scrubbed", *of)
+    }
+    kept, gap = held["baseline"] - held["scrubbed"], held["baseline"] - held["original"]
+    scrubbed, baseline = (held[name] for name in of)
+    found = difference_of_ratios(kept, gap, baseline - scrubbed, baseline, design=design)
     if found is None:
         return None
     difference, *interval = found
     return Cancellation(
         reading=reading,
-        by_loss=float(np.mean(kept) / np.mean(gap)),
-        by_single=float(1 - np.mean(scrubbed) / np.mean(baseline)),
+        by_loss=kept.mean() / gap.mean(),
+        by_single=1 - scrubbed.mean() / baseline.mean(),
         difference=difference,
         interval=(interval[0], interval[1]),
     )

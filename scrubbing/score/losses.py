@@ -10,7 +10,14 @@ from jaxtyping import Float
 from pydantic import BaseModel, ConfigDict
 from torch import Tensor
 
-from scrubbing.score.statistics import mean_interval, two_level_variance
+from scrubbing.score.statistics import (
+    Design,
+    Values,
+    as_column,
+    interval_of_mean,
+    interval_of_share,
+    two_level_variance,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -76,9 +83,16 @@ class Metric(BaseModel):
     interval: tuple[float, float] | None
 
 
-def mean_metric(values: Float[np.ndarray, " reference"]) -> Metric:
-    """A mean over references."""
-    return Metric(value=float(values.mean()), interval=mean_interval(values))
+def mean_metric(
+    values: Values, design: Design | None = None, *, most: float | None = None, share: bool = False
+) -> Metric:
+    """A mean over references, with the interval that their design gives it.
+
+    `most` is how much a reference may have of which none was seen; a `share` lies between 0 and 1.
+    """
+    if share:
+        return Metric(value=as_column(values).mean(), interval=interval_of_share(values, design=design))
+    return Metric(value=as_column(values).mean(), interval=interval_of_mean(values, design=design, most=most))
 
 
 @dataclass(frozen=True)
@@ -87,7 +101,8 @@ class Estimate:
 
     `change` is the mean absolute difference of a reference's scrubbed and original loss; `compared` has the readings
     that compare the output with the network's, by name. The mean loss of n references of R draws each has variance
-    between/n + within/(nR); `within` is NaN for a single draw.
+    between/n + within/(nR); `within` is NaN for a single draw. `draws` has the losses of single draws: in exact mode of
+    a few that show what donors have to do with them; None where nobody asked.
     """
 
     loss: Float[np.ndarray, " reference"]
@@ -95,6 +110,7 @@ class Estimate:
     between: float
     within: float
     compared: Mapping[str, Float[np.ndarray, " reference"]] = field(default_factory=dict)
+    draws: Float[np.ndarray, "reference draw"] | None = None
 
     @property
     def readings(self) -> dict[str, Float[np.ndarray, " reference"]]:
@@ -116,4 +132,4 @@ def sampled_estimate(
     means = {name: values.mean(axis=1) for name, values in compared.items()}
     with np.errstate(invalid="ignore"):  # losses that are not finite are refused by name
         change = np.abs(losses - original[:, None]).mean(axis=1)
-        return Estimate(losses.mean(axis=1), change, *two_level_variance(losses), means)
+        return Estimate(losses.mean(axis=1), change, *two_level_variance(losses), means, losses)

@@ -8,8 +8,12 @@ from jaxtyping import Float, Int
 
 from scrubbing.score.losses import Estimate, Losses, mean_metric
 from scrubbing.score.pairing import rounding_of_means
+from scrubbing.score.participation import Participation
+from scrubbing.score.population import Population
 from scrubbing.score.score import Score
-from scrubbing.score.stopping import Stopping, fraction_interval
+from scrubbing.score.self_donors import hull, self_donors
+from scrubbing.score.statistics import Column, Design, interval_of_ratio, kind_of_ratio
+from scrubbing.score.stopping import Stopping
 from scrubbing.score.vacuity import Vacuity
 
 
@@ -28,24 +32,49 @@ def make_score(
     donors: dict[str, np.ndarray],
     stopping: Stopping | None = None,
     notes: tuple[str, ...] = (),
+    population: Population | None = None,
+    donated: Participation | None = None,
+    donated_baseline: Participation | None = None,
 ) -> Score:
-    """Make a score from the losses of each reference; `precision` is the machine epsilon of the computation."""
+    """Make a score from the losses of each reference; `precision` is the machine epsilon of the computation.
+
+    `population` says what the losses estimate, `donated` which donors took part; without them references are taken as
+    independent.
+    """
     S, B = scrubbed.loss, baseline.loss
     gap = float(np.mean(B - original))
     nothing_to_recover = abs(gap) <= rounding_of_means(precision, original, B)
-    kind = "Fieller" if stopping is None else "asymptotic confidence sequence, valid however often one looks"
+    design = None if population is None else population.design(rows)
+    if stopping is not None:
+        design = stopping.design(design or Design.independent(len(rows)))
+    own, unexplained = donated or Participation(), donated_baseline or Participation()
+    losses, before = own.column(S), unexplained.column(B)
+    kept, gaps = before - losses, before - Column(original)
+    itself = None
+    if population is not None and stopping is None:
+        itself = self_donors(own, rows, original, before, S, population)
     score = Score(
         name=name,
         recovered=None if nothing_to_recover else float(np.mean(B - S)) / gap,
-        interval=None if nothing_to_recover else fraction_interval(B - S, B - original, stopping),
+        interval=None
+        if nothing_to_recover
+        else hull(interval_of_ratio(kept, gaps, design=design, signed=False), itself),
         original=float(original.mean()),
         baseline=float(B.mean()),
         scrubbed=float(S.mean()),
         references=len(rows),
         draws=draws,
         seed=seed,
-        settings={**settings, "interval": kind},
-        readings={name: mean_metric(values) for name, values in scrubbed.readings.items()},
+        settings={**settings, "interval": kind_of_ratio(kept, gaps, design)},
+        readings={
+            name: mean_metric(
+                own.column(values, losses=name == "loss"),
+                design,
+                most=_most(values, {"absolute_change": baseline.change, **baseline.compared}.get(name)),
+                share=name == "agreement",
+            )
+            for name, values in scrubbed.readings.items()
+        },
         variance_between=None if math.isnan(scrubbed.between) else scrubbed.between,
         variance_within=None if math.isnan(scrubbed.within) else scrubbed.within,
         variance_within_baseline=None if math.isnan(baseline.within) else baseline.within,
@@ -54,9 +83,17 @@ def make_score(
         stopping=stopping,
         notes=notes,
         precision=precision,
+        population=population,
+        donated=donated,
+        donated_baseline=donated_baseline,
     )
     score._donors.update(donors)
     return score
+
+
+def _most(values: Float[np.ndarray, " reference"], baseline: Float[np.ndarray, " reference"] | None) -> float | None:
+    """How large a reading of which nothing was seen may be: as the largest of the baseline's; None of losses."""
+    return None if baseline is None else float(max(values.max(), baseline.max()))
 
 
 def _by_reference(

@@ -7,12 +7,13 @@ import numpy as np
 from jaxtyping import Float
 
 from scrubbing.errors import DataError
+from scrubbing.score.statistics import Column
 
 if TYPE_CHECKING:
-    from scrubbing.score.score import Score
+    from scrubbing.score.measured import Measured
 
 
-def paired_advantage(score: "Score", other: "Score") -> Float[np.ndarray, " reference"]:
+def paired_advantage(score: "Measured", other: "Measured") -> Column:
     """How much smaller the first's loss is, on each reference; all zero if the mean is within rounding.
 
     Raises `DataError` for scores that are not of one network on the same data, references and seed.
@@ -32,12 +33,20 @@ def paired_advantage(score: "Score", other: "Score") -> Float[np.ndarray, " refe
             f"only scores of one network on the same data can be compared; its own loss of row {row} is "
             f"{own[wrong[0]]:.6g} in the first and {others_own[wrong[0]]:.6g} in the second"
         )
-    advantage = np.array(theirs.scrubbed) - np.array(mine.scrubbed)
+    advantage = other.column("scrubbed") - score.column("scrubbed")
     negligible = rounding_of_means(precision, np.array(theirs.scrubbed), np.array(mine.scrubbed))
-    return np.zeros_like(advantage) if abs(advantage.mean()) <= negligible else advantage
+    return Column(np.zeros(len(advantage))) if abs(advantage.mean()) <= negligible else advantage
 
 
-def same_baseline(score: "Score", other: "Score") -> bool:
+def same_run(score: "Measured", other: "Measured") -> bool:
+    """Whether two scores are of one hypothesis, by all that was measured: their difference is exactly zero."""
+    if score is other:
+        return True
+    measured = ("by_reference", "vacuity", "donated")
+    return all(getattr(score, name) == getattr(other, name) for name in measured)
+
+
+def same_baseline(score: "Measured", other: "Measured") -> bool:
     """Whether two scores that are comparable have equal baseline losses, up to rounding."""
     mine, theirs = np.array(score.by_reference.baseline), np.array(other.by_reference.baseline)
     return np.allclose(mine, theirs, rtol=0, atol=math.sqrt(max(score.precision, other.precision)) * np.abs(mine).max())

@@ -1,33 +1,32 @@
 """The result of `scrub`: how much of the loss survived, how sure that is, and what it was measured on."""
 
 import math
-from numbers import Real
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from jaxtyping import Float, Int
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr
 
-from scrubbing.errors import DataError
+from scrubbing.errors import DataError, displayed
+from scrubbing.errors.arguments import check_between, checked, shown
+from scrubbing.score import deciding, wording
 from scrubbing.score.breakdown import quantiles, strata, tail_mean, worst
 from scrubbing.score.cancellation import Cancellation, compare_recoveries
-from scrubbing.score.losses import Losses, Metric
-from scrubbing.score.pairing import paired_advantage, same_baseline
-from scrubbing.score.recalling import Recalled
-from scrubbing.score.statistics import best_draws, bootstrapped_ratio, significantly_positive
-from scrubbing.score.stopping import Stopping, fraction_interval
-from scrubbing.score.vacuity import Vacuity
-from scrubbing.score.verdicts import AtLeast, Equality, interval_in_words, percent
+from scrubbing.score.losses import Metric
+from scrubbing.score.measured import Measured
+from scrubbing.score.statistics import best_draws, bootstrapped_ratio
+from scrubbing.score.verdicts import AtLeast, Equality
 
 if TYPE_CHECKING:
     import pandas as pd
 
+MOST_RESAMPLES = 1_000_000
 
-class Score(BaseModel):
+
+class Score(Measured):
     """How much of a network's loss survives a hypothesis. `print` it, or read:
 
     - `recovered`: (baseline - scrubbed) / (baseline - original), as a fraction; None where there is nothing to recover
-    - `interval`: its 95% interval (Fieller's, or a confidence sequence's after `until`); None where the baseline's loss
+    - `interval`: its 95% interval (`settings["interval"]` names the kind), with what is recovered without datums that
+      stand in for themselves, where there are many; None where the baseline's loss
       does not differ significantly from the original's
     - `original`, `baseline`, `scrubbed`: mean losses over references, in the unit of the network's loss
     - `readings`: the mean "loss"; the mean "absolute_change" of each reference's loss; and for networks with logits,
@@ -42,89 +41,44 @@ class Score(BaseModel):
     >>> from hypotheses import toy
     >>> score = toy.suite().cases[3].score()
     >>> print(score)
-    63.5% recovered [56.0, 70.5]   loss 0.100, original 0.003, baseline 0.269, 1000 references
+    63.5% recovered [54.1, 71.7]   loss 0.100, original 0.003, baseline 0.269, 1000 references of the source
     >>> bool(score.at_least(0.5)), bool(score.at_least(0.6))
     (True, False)
 
     Source: Chan et al. 2022, Causal Scrubbing, for the fraction; Fieller 1954 for its interval.
     """
 
-    model_config = ConfigDict(frozen=True, ser_json_inf_nan="strings")
-
-    name: str | None = None
-    recovered: float | None
-    interval: tuple[float, float] | None
-    original: float
-    baseline: float
-    scrubbed: float
-    references: int
-    draws: int
-    seed: int
-    settings: dict[str, Any]
-    readings: dict[str, Metric] = Field(repr=False)
-    variance_between: float | None = Field(repr=False)
-    variance_within: float | None = Field(repr=False)
-    vacuity: Vacuity = Field(repr=False)
-    by_reference: Losses = Field(repr=False)
-    variance_within_baseline: float | None = Field(default=None, repr=False)
-    stopping: Stopping | None = Field(default=None, repr=False)
-    notes: tuple[str, ...] = Field(default=(), repr=False)
-    precision: float = Field(default=float(np.finfo(np.float64).eps), repr=False)
-    _donors: dict[str, Int[np.ndarray, "draw *position"]] = PrivateAttr(default_factory=dict)
-    _recalled: Recalled | None = PrivateAttr(default=None)
-
-    # -- what was measured
-
-    @property
-    def recalled(self) -> Recalled | None:
-        """The record of the store that the score comes from; None if it was computed."""
-        return self._recalled
-
-    @property
-    def losses(self) -> "pd.DataFrame":
-        """A table with a row per reference: its row in the data, its losses `original`, `baseline`, `scrubbed`."""
-        return self.by_reference.table
-
-    @property
-    def donors(self) -> dict[str, Int[np.ndarray, "draw *position"]]:
-        """The donors' rows at every node, `[draw]` or `[draw, position]`, by the node's path in I.
-
-        "loss/other" is the donor of what I's "loss" does not claim. Where paths share a donor, only the first is
-        listed. Exact mode draws no donors.
-        """
-        return self._donors
-
-    @property
-    def standard_error(self) -> float | None:
-        """The standard error of the mean scrubbed loss; None where it cannot be estimated."""
-        if self.variance_between is None:
-            return None
-        return math.sqrt((self.variance_between + (self.variance_within or 0.0) / self.draws) / self.references)
-
-    @property
-    def estimand(self) -> str:
-        """What the mean losses estimate: a mean over the dataset, or over the source that the data come from."""
-        drawn = self.settings.get("references") == "drawn"
-        return "the mean over the dataset" if drawn else "the mean over the source of the data"
-
     # -- how sure that is
 
+    @checked
     def bootstrap(self, *, confidence: float = 0.95, resamples: int = 9999) -> tuple[float, float] | None:
-        """An interval of `recovered` by the paired bootstrap (BCa), for heavy tails or few references.
+        """An interval of `recovered` by the paired bootstrap (BCa), over references, or groups where there are any.
 
-        None where `interval` is. Source: Efron 1987.
+        None where `interval` is. Raises `DataError` for references that were drawn with `until`. Source: Efron 1987.
         """
+        if self.stopping is not None:
+            raise DataError(
+                "the bootstrap is for a number of references that was fixed beforehand, and these were drawn with "
+                "until=; the score's own interval stays valid, or score with references="
+            )
+        check_between("confidence", confidence, 0, 1, "0.95 for a 95% interval")
+        if not 1 <= resamples <= MOST_RESAMPLES:
+            raise DataError(f"resamples={resamples}, but there must be 1 to {MOST_RESAMPLES:,}")
         if self.recovered is None:
             return None
         kept, gap = self.by_reference.kept, self.by_reference.gap
+        if self.clustering is not None:
+            kept, gap = (np.bincount(np.unique(self.design.unit, return_inverse=True)[1], of) for of in (kept, gap))
         return bootstrapped_ratio(kept, gap, confidence=confidence, resamples=resamples, seed=self.seed)
 
+    @checked
     def best_draws(self, *, cost_ratio: float = 1.0) -> float | None:
         """The `draws` per reference that give the narrowest interval for their cost; None after a single draw.
 
         `cost_ratio` is the cost of a reference in units of a draw. The result is infinite where references have equal
         losses.
         """
+        check_between("cost_ratio", cost_ratio, 0, math.inf, "1 where a reference costs as much as one of its draws")
         if self.variance_between is None or self.variance_within is None:
             return None
         return best_draws(self.variance_between, self.variance_within, cost_ratio=cost_ratio)
@@ -132,7 +86,10 @@ class Score(BaseModel):
     @property
     def cancellation(self) -> Cancellation | None:
         """Whether the mean loss is kept better than the losses of single references; None without a percentage."""
-        return None if self.recovered is None else compare_recoveries(self.by_reference)
+        if self.recovered is None:
+            return None
+        columns = {name: self.column(name) for name in ("original", "baseline", "scrubbed")} | self.compared()
+        return compare_recoveries(self.by_reference, columns if self.compared() else {}, design=self.design)
 
     # -- where it was lost
 
@@ -141,24 +98,29 @@ class Score(BaseModel):
 
         Raises `DataError` for a column of the wrong length.
         """
-        return strata(self.by_reference, column)
+        return strata(self, column)
 
+    @checked
     def quantiles(self, *levels: float) -> "pd.DataFrame":
         """A table of quantiles of the loss that scrubbing adds to a reference, with 95% intervals.
 
         Raises `DataError` for levels that are not between 0 and 1.
         """
-        return quantiles(self.by_reference, levels or (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99))
+        return quantiles(self, levels or (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99))
 
+    @checked
     def cvar(self, level: float = 0.95) -> Metric:
         """The mean loss that scrubbing adds to the worst references: those above the quantile `level`.
 
         Raises `DataError` for a level that is not between 0 and 1.
         """
-        return tail_mean(self.by_reference, level)
+        return tail_mean(self.by_reference, level, self.design)
 
+    @checked
     def worst(self, n: int = 10) -> "pd.DataFrame":
         """A table of the `n` references whose loss scrubbing raised most, with their donors at every node."""
+        if n < 1:
+            raise DataError(f"n={n}, but at least one reference must be shown")
         return worst(self.by_reference, n, self._donors)
 
     # -- tests
@@ -166,29 +128,25 @@ class Score(BaseModel):
     def __gt__(self, other: "Score") -> bool:
         """Whether this hypothesis recovers more: a paired t test on common references, one-sided at 2.5%.
 
-        False where nothing was tested. Raises `DataError` for numbers, and for scores without common references.
+        False where nothing was tested. Raises `DataError` for what is no score, or has no references in common.
         """
-        _refuse_numbers(other)
-        if not isinstance(other, Score):
-            return NotImplemented
-        return significantly_positive(paired_advantage(self, other)) and not self.vacuity.nothing_was_tested
+        return deciding.recovers_more(self, _only_scores(other))
 
     def __lt__(self, other: "Score") -> bool:
-        _refuse_numbers(other)
-        return other > self if isinstance(other, Score) else NotImplemented
+        return _only_scores(other) > self
 
+    @checked
     def at_least(self, fraction: float, *, level: float = 0.05) -> AtLeast:
         """Whether at least this fraction is recovered: true by mistake in at most a share `level` of runs.
 
-        True if the lower end of a one-sided interval reaches the fraction. False where nothing was tested, and where
-        the baseline does better than the network. Raises `DataError` for what is no number.
-        """
-        _check_number("fraction", fraction)
-        interval = self._fraction(self.by_reference.kept, confidence=1 - 2 * level)
-        bound = None if interval is None else interval[0]
-        refused = self.why_vacuous or self.why_reversed
-        return AtLeast(fraction, self.recovered, bound, level, refused)
+        True if the lower end of a one-sided interval reaches the fraction. False where nothing was tested, where the
+        baseline does better than the network, and where the tail of the losses is too heavy for any honest bound.
 
+        Raises `DataError` for what is no number.
+        """
+        return deciding.at_least(self, fraction, level)
+
+    @checked
     def equals(self, other: "Score", *, within: float, level: float = 0.05) -> Equality:
         """Whether two hypotheses recover the same fraction, give or take `within`.
 
@@ -197,55 +155,29 @@ class Score(BaseModel):
 
         Raises `DataError` for a margin that is not above 0, and for scores without common references or baseline.
         """
-        _check_number("within", within)
-        if not within > 0:
-            raise DataError(f"within={within}, but nothing is shown to be closer than that; give a margin such as 0.02")
-        advantage = paired_advantage(self, other)
-        if not same_baseline(self, other):
-            raise DataError("only scores against the same baseline have fractions to compare; score both in one call")
-        interval = self._fraction(advantage, confidence=1 - 2 * level)
-        difference = None if interval is None else float(advantage.mean() / self.by_reference.gap.mean())
-        return Equality(within, difference, interval, level, self.why_vacuous or other.why_vacuous)
-
-    def _fraction(
-        self, values: Float[np.ndarray, " reference"], *, confidence: float = 0.95
-    ) -> tuple[float, float] | None:
-        """The interval of a mean over references, as a fraction of what there is to recover."""
-        if self.recovered is None:
-            return None
-        return fraction_interval(values, self.by_reference.gap, self.stopping, confidence=confidence)
+        return deciding.equals(self, other, within, level)
 
     # -- in words
 
     @property
     def why_no_percentage(self) -> str | None:
         """Why there is no percentage, or no interval; None where both exist."""
-        if self.recovered is None:
-            return "the baseline's loss equals the original's, so there is nothing to recover"
-        if self.interval is None:
-            return (
-                f"the baseline's loss does not differ significantly from the original's "
-                f"({self.baseline:.4g} against {self.original:.4g}), so the percentage has no interval"
-            )
-        return None
+        return wording.why_no_percentage(self)
+
+    @property
+    def why_too_few(self) -> str | None:
+        """Why no interval would be honest; None where one is."""
+        return wording.why_too_few(self)
 
     @property
     def why_vacuous(self) -> str | None:
         """Why the percentage means nothing; None where something was tested."""
-        if self.vacuity.nothing_was_tested:
-            nothing_to_recover = "" if self.recovered is None else ", so 100% is recovered by construction"
-            return f"nothing was tested: no donor could differ from its reference{nothing_to_recover}"
-        return None
+        return wording.why_vacuous(self)
 
     @property
     def why_reversed(self) -> str | None:
         """What the percentage means if the baseline does better than the network; None if it does not."""
-        if self.recovered is None or self.baseline >= self.original:
-            return None
-        return (
-            f"the baseline's loss is below the network's ({self.baseline:.4g} against {self.original:.4g}), so there "
-            f"is nothing to recover: the percentage says how much of the network's disadvantage is kept"
-        )
+        return wording.why_reversed(self)
 
     @property
     def why_cancelled(self) -> str | None:
@@ -256,46 +188,24 @@ class Score(BaseModel):
     @property
     def why_too_good(self) -> str | None:
         """What more than 100% means; None where the interval contains 100% or less."""
-        if self.interval is None or self.interval[0] <= 1 + 1e-6:
-            return None
-        return "the scrubbed network does better than the network, so something that it does was not preserved"
+        return wording.why_too_good(self)
 
     def __str__(self) -> str:
-        losses = f"loss {self.scrubbed:.3f}, original {self.original:.3f}, baseline {self.baseline:.3f}"
-        parts = [percentage(self), f"{losses}, {self.references} references"]
-        remarks = (
-            self.why_no_percentage,
-            self.why_reversed,
-            self.why_vacuous,
-            self.why_cancelled,
-            self.why_too_good,
-            None if self.stopping is None else self.stopping.in_words(self.interval),
-            *self.notes,
-            None if self.recalled is None else f"recorded {self.recalled.time:%Y-%m-%d %H:%M} UTC",
-        )
-        return "   ".join(parts + [f"({remark})" for remark in remarks if remark])
+        return wording.in_words(self)
+
+    def _repr_mimebundle_(self, **_: Any) -> dict[str, str]:
+        return displayed(self)
 
     def __eq__(self, other: object) -> bool:
         """Whether everything is equal but the donors."""
         return self.model_dump() == other.model_dump() if isinstance(other, Score) else NotImplemented
 
 
-def _refuse_numbers(other: Any) -> None:
-    """Raise for a comparison of a score with a number."""
-    if isinstance(other, Real) and not isinstance(other, Score):
+def _only_scores(other: Any) -> "Score":
+    """Raise for a comparison of a score with anything else."""
+    if not isinstance(other, Score):
         raise DataError(
-            f"a score is compared with scores; write score.at_least({other}) for a test, or score.recovered for the "
-            f"number alone"
+            f"a score is compared with scores; write score.at_least({shown(other)}) for a test, or score.recovered for "
+            f"the number alone"
         )
-
-
-def _check_number(name: str, value: Any) -> None:
-    if not isinstance(value, Real) or isinstance(value, bool):
-        raise DataError(f"{name}={value!r}, but it must be a number: a fraction such as 0.9")
-
-
-def percentage(score: Score, digits: int = 1) -> str:
-    """A score in words: "35.2% recovered [33.1, 37.2]"."""
-    if score.recovered is None:
-        return "nothing to recover"
-    return f"{percent(score.recovered, digits)} recovered {interval_in_words(score.interval, digits)}"
+    return other

@@ -1,12 +1,11 @@
-"""Runs that draw references until their interval is narrow enough, and intervals that stay valid meanwhile."""
+"""Runs that draw references until their interval is narrow enough."""
 
 import math
+from dataclasses import replace
 
-import numpy as np
-from jaxtyping import Float
 from pydantic import BaseModel, ConfigDict
 
-from scrubbing.score.statistics import fieller, fieller_sequence
+from scrubbing.score.statistics import Design
 from scrubbing.score.verdicts import points
 
 
@@ -24,9 +23,13 @@ class Stopping(BaseModel):
     tightest_at: int
     reached: bool
 
+    def design(self, design: Design) -> Design:
+        """The same design, of references that were looked at while they were drawn."""
+        return replace(design, tightest_at=self.tightest_at)
+
     def in_words(self, interval: tuple[float, float] | None) -> str:
         """The kind of interval, and whether it is as narrow as `until`."""
-        kind = "the interval is of an asymptotic confidence sequence, valid under looking"
+        kind = "intervals and tests are of asymptotic confidence sequences, valid under looking"
         width = math.inf if interval is None else (interval[1] - interval[0]) / 2
         if width <= self.half_width:
             return kind
@@ -40,16 +43,3 @@ class Stopping(BaseModel):
             f"the half-width of {points(self.half_width)} was not reached with {self.most:,} references, the most that "
             f"could be drawn; allow more (references=), or draw more donors for each (draws=)"
         )
-
-
-def fraction_interval(
-    values: Float[np.ndarray, " reference"],
-    gap: Float[np.ndarray, " reference"],
-    stopping: Stopping | None = None,
-    *,
-    confidence: float = 0.95,
-) -> tuple[float, float] | None:
-    """The interval of mean(values)/mean(gap), for a number of references fixed beforehand or stopped at by looking."""
-    if stopping is None:
-        return fieller(values, gap, confidence=confidence)
-    return fieller_sequence(values, gap, tightest_at=stopping.tightest_at, confidence=confidence)

@@ -130,7 +130,10 @@ def large(value):
     return value > 3
 
 
-@pytest.mark.parametrize("ask", ANSWERS)
+HEAVY = {"attribution", "controls", "explain", "scrub, exact", "swaps", "worst"}  # many runs of seven functions
+
+
+@pytest.mark.parametrize("ask", [pytest.param(ask, marks=[pytest.mark.slow] * (ask in HEAVY)) for ask in ANSWERS])
 def test_a_function_with_attributes_of_any_name_is_only_called(ask, tmp_path):
     nothing = Graph(loss=reads("y"))
     expected = ANSWERS[ask](hypothesis(double), nothing, tmp_path)

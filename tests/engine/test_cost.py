@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 import torch
 from reference_transformer import random_data, random_transformer
+from sampled import by_default
 
 from hypotheses.handmade import build
 from hypotheses.induction.ladder import HEADS_DO_NOTHING, experiments, hypothesis, network
@@ -59,9 +60,9 @@ def ladder(rows: int) -> dict[str, Any]:
 
 
 @pytest.mark.usefixtures("small_chunks")
-@pytest.mark.parametrize("others", ["reference", "node"])
+@pytest.mark.parametrize("others", by_default(["reference", "node"]))
 def test_the_operations_of_the_ladder_are_those_counted_in_its_run(others):
-    arguments = ladder(rows=6)
+    arguments = ladder(rows=4)
     said = explain(**arguments, others=others)
     assert said.flops == counted(**arguments, others=others)
     assert said.flops == sum(kind.flops for kind in said.kinds) > said.once > 0

@@ -8,7 +8,7 @@ from scipy import stats
 from scrubbing import Graph, reads
 
 REFERENCES = 20_000
-SEEDS = range(20)
+SEEDS = range(8)
 
 
 @pytest.mark.usefixtures("unchecked")

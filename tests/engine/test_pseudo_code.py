@@ -5,10 +5,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from reference_scrub import ReferenceScrub, forward
-from strategies import datasets, hypotheses, policies
+from strategies import datasets, examples, hypotheses, policies
 from torch import Tensor
 
 from scrubbing import Graph, Hypothesis, Node, mean, per_position, reads, scrub
@@ -33,14 +33,7 @@ def check(h: Hypothesis, columns: dict[str, Tensor], *, references: Any = None, 
 
 
 @pytest.mark.filterwarnings("ignore:Do not use the `random` module")  # beartype looks at random items of lists
-@settings(
-    max_examples=120,
-    derandomize=True,
-    deadline=None,
-    database=None,
-    phases=(Phase.generate, Phase.shrink),
-    suppress_health_check=[HealthCheck.too_slow, HealthCheck.large_base_example, HealthCheck.data_too_large],
-)
+@settings(examples(120), phases=(Phase.generate, Phase.shrink))
 @given(st.data())
 def test_the_fast_evaluator_equals_the_pseudo_code(data):
     h, columns = data.draw(hypotheses()), data.draw(datasets())

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from sampled import by_default
 
 from scrubbing import Graph, Hypothesis, reads, scrub
 from scrubbing.score import Losses
@@ -54,7 +55,7 @@ def test_its_numbers_are_exact_and_in_words():
     )
 
 
-@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("seed", range(2))
 def test_a_right_claim_is_not_flagged(seed):
     score = scrub(Hypothesis(network(3), OR), DIGITS, baseline=LABELS, seed=seed)
     assert (score.recovered, score.cancellation.difference, score.why_cancelled) == (1, 0, None)
@@ -76,7 +77,7 @@ def honest(rng, n, *, kept, noise=0.02):
     return losses(original, baseline, scrubbed)
 
 
-@pytest.mark.parametrize("n", [50, 200, 1000])
+@pytest.mark.parametrize("n", by_default([50, 200, 1000]))
 @pytest.mark.parametrize("kept", [1.0, 0.8, 0.3])
 def test_honest_recovery_is_hardly_ever_flagged(kept, n):
     assert flagged(lambda rng, n: honest(rng, n, kept=kept), n=n) <= 0.025
@@ -88,9 +89,9 @@ def cancelling(rng, n, *, difference):
     return losses(original, original + gap, original + difference * 1.5 * rng.laplace(size=n))
 
 
-@pytest.mark.parametrize("n", [50, 200, 1000])
+@pytest.mark.parametrize("n", by_default([50, 200, 1000]))
 def test_at_the_margin_as_few_are_flagged_as_was_said(n):
-    assert flagged(lambda rng, n: cancelling(rng, n, difference=MARGIN), n=n, replications=800) <= 0.025 + 0.011
+    assert flagged(lambda rng, n: cancelling(rng, n, difference=MARGIN), n=n, replications=400) <= 0.025 + 0.016
 
 
 def test_what_cancels_is_found():

@@ -130,7 +130,7 @@ def test_tables_have_a_row_for_each_hypothesis_and_each_pair():
     assert COMPARED.table["name"].tolist() == [standing.name for standing in COMPARED.standings]
     assert COMPARED.table["recovered"].is_monotonic_decreasing
     assert COMPARED.pairs[["first", "second"]].drop_duplicates().shape == (6, 2)
-    assert "<td>naive</td>" in COMPARED._repr_html_()
+    assert "naive" in COMPARED._repr_mimebundle_()["text/html"]
 
 
 def test_it_comes_back_from_json_as_it_was():
@@ -180,7 +180,7 @@ REFUSED = {
         "only scores of one network on the same data can be compared; its own loss of row 0 is",
     ),
     "against nobody": (SCORES, {"against": "naiv"}, "against='naiv' is none of the scores; did you mean 'naive'?"),
-    "no correction": (SCORES, {"correction": "none"}, "correction='none' is not known; choose \"holm\", "),
+    "no correction": (SCORES, {"correction": "none"}, "correction='none', but it must be \"holm\", "),
     "max-t of a selection": (SCORES, {"correction": "max-t", "tried": 9}, 'correction="max-t" is for all pairs'),
     "fewer tried than shown": (SCORES, {"tried": 3}, "tried=3, but 4 scores are given, and each was tried"),
 }
@@ -199,6 +199,7 @@ def test_a_pair_that_was_not_there_is_named():
         COMPARED["refind", "naive"]
 
 
+@pytest.mark.slow
 def test_scores_that_are_equal_are_told_apart_five_times_in_a_hundred_at_most():
     rng = np.random.default_rng(0)
     wrong = []
@@ -206,3 +207,40 @@ def test_scores_that_are_equal_are_told_apart_five_times_in_a_hundred_at_most():
         alike = [score(COMMON + rng.normal(size=N), original=M, baseline=B, rows=tuple(range(N))) for _ in range(4)]
         wrong.append(len(compare(alike).order) > 1 or any(d.corrected <= 0.05 for d in compare(alike).differences))
     assert np.mean(wrong) <= 0.1
+
+
+# -- choosing
+
+
+def test_the_best_is_scored_on_references_that_did_not_choose_it():
+    rng = np.random.default_rng(0)
+    M, B = np.zeros(200), np.ones(200)
+    equal = {
+        str(k): score(0.5 + rng.normal(size=200), original=M, baseline=B, rows=tuple(range(200))) for k in range(12)
+    }
+    found = compare(equal, held_out=0.5)
+    assert found.held_out.references == 100
+    assert found.held_out.interval[0] < 0.5 < found.held_out.interval[1]
+    assert f"best on the other references: {found.held_out.name}, on 100 held out " in str(found)
+    assert "the interval of the best of 12 is too good for a choice; held_out=0.5" in " ".join(
+        str(compare(equal)).split()
+    )
+    wide, own = compare(equal, simultaneous=True), compare(equal)
+    assert all(
+        a.interval[0] < b.interval[0] < b.interval[1] < a.interval[1]
+        for a, b in zip(wide.differences, own.differences, strict=True)
+    )
+    assert compare(equal, test="sign-flip").differences[0].p == pytest.approx(own.differences[0].p, abs=0.02)
+
+
+@pytest.mark.usefixtures("unchecked")
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"held_out": 1.0}, "held_out=1.0 is no share of the references; 0.5 leaves half of them out of the choice"),
+        ({"test": "sign"}, "test='sign'"),
+    ],
+)
+def test_options_of_choosing_are_checked(options, message):
+    with pytest.raises(DataError, match=f"^{message}"):
+        compare({"a": score(np.zeros(4)), "b": score(np.ones(4))}, **options)

@@ -12,33 +12,41 @@ from scrubbing.score import make_score
 from scrubbing.score.statistics import mean_interval
 from scrubbing.score.vacuity import Vacuity
 
+FEW = "(4 independent observations are too few for any honest interval)"
 PRINTED = {
-    "half": (HALF, "50.0% recovered [50.0, 50.0]   loss 4.000, original 2.000, baseline 6.000, 4 references"),
+    "half": (
+        HALF,
+        "50.0% recovered [50.0, 50.0]   loss 4.000, original 2.000, baseline 6.000, 4 references of the source   "
+        + FEW,
+    ),
     "all": (
         score(ORIGINAL),
-        "100.0% recovered [100.0, 100.0]   loss 2.000, original 2.000, baseline 6.000, 4 references",
+        "100.0% recovered [-296.1, 100.0]   loss 2.000, original 2.000, baseline 6.000, 4 references of the source   "
+        + FEW,
     ),
     "less than nothing": (
         score(BASELINE + np.array([1, 0, 2, 1])),
-        "-25.0% recovered [-74.2, 6.5]   loss 7.000, original 2.000, baseline 6.000, 4 references",
+        "-25.0% recovered [-74.2, 6.5]   loss 7.000, original 2.000, baseline 6.000, 4 references of the source   "
+        + FEW,
     ),
     "nothing, without a minus sign": (
         score(BASELINE + 1e-9),
-        "0.0% recovered [0.0, 0.0]   loss 6.000, original 2.000, baseline 6.000, 4 references",
+        "0.0% recovered [0.0, 396.1]   loss 6.000, original 2.000, baseline 6.000, 4 references of the source   " + FEW,
     ),
     "nothing to recover": (
         score(BASELINE, original=BASELINE[::-1]),
-        "nothing to recover   loss 6.000, original 6.000, baseline 6.000, 4 references   "
+        "nothing to recover   loss 6.000, original 6.000, baseline 6.000, 4 references of the source   "
         "(the baseline's loss equals the original's, so there is nothing to recover)",
     ),
     "too good": (
         score(ORIGINAL - np.array([0.08, 0.1, 0.12, 0.1])),
-        "102.5% recovered [101.5, 104.3]   loss 1.900, original 2.000, baseline 6.000, 4 references   "
-        "(the scrubbed network does better than the network, so something that it does was not preserved)",
+        "102.5% recovered [101.5, 104.3]   loss 1.900, original 2.000, baseline 6.000, 4 references of the source   "
+        + FEW
+        + "   (the scrubbed network does better than the network, so something that it does was not preserved)",
     ),
     "no interval": (
         score(ORIGINAL, baseline=ORIGINAL + np.array([1, -1, 1, 0])),
-        "100.0% recovered [unbounded]   loss 2.000, original 2.000, baseline 2.250, 4 references   "
+        "100.0% recovered [unbounded]   loss 2.000, original 2.000, baseline 2.250, 4 references of the source   "
         "(the baseline's loss does not differ significantly from the original's (2.25 against 2), "
         "so the percentage has no interval)",
     ),
@@ -87,7 +95,7 @@ def test_a_score_says_what_its_losses_estimate():
     h, data = Hypothesis(graph, Graph(loss=reads("y"))), {"x": [0, 1, 2, 3], "y": [0, 1, 2, 3]}
     assert scrub(h, data, baseline=h).estimand == "the mean over the source of the data"
     assert scrub(h, data, baseline=h, references=3).estimand == "the mean over the dataset"
-    assert scrub(h, data, baseline=h).settings["interval"] == "Fieller"
+    assert HALF.settings["interval"] == "Fieller"
 
 
 def test_what_is_known_of_the_output_is_read_as_well():
@@ -130,6 +138,19 @@ def test_the_bootstrap_is_at_hand():
     low, high = PRINTED["less than nothing"][0].bootstrap(resamples=999)
     assert low < -0.25 < high
     assert score(BASELINE, original=BASELINE).bootstrap() is None
+
+
+def test_no_bound_is_given_where_the_tail_is_too_heavy_for_one():
+    rng = np.random.default_rng(2)
+    gap, lost = np.full(200, 15.0), rng.lognormal(0, 2.0, 200)
+    heavy = score(lost, original=np.zeros(200), baseline=gap, rows=tuple(range(200)))
+    light = score(rng.gamma(2.0, 3.0, 200), original=np.zeros(200), baseline=gap, rows=tuple(range(200)))
+    assert heavy.why_too_few.startswith("the tail of the losses is too heavy")
+    assert not heavy.at_least(0.0)
+    assert str(heavy.at_least(0.0)) == (
+        "not shown to be at least 0.0%: the tail of the losses is too heavy for a bound by so few references"
+    )
+    assert light.at_least(0.3)
 
 
 def test_a_better_score_is_greater():

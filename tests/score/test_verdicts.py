@@ -44,8 +44,10 @@ def test_nothing_is_at_least_anything_where_there_is_no_interval():
     )
 
 
-def test_what_changes_nothing_recovers_at_least_everything():
-    assert score(M, original=M, baseline=B, rows=ROWS).at_least(1.0)
+def test_what_changes_nothing_recovers_at_least_what_so_many_references_can_show():
+    nothing_lost = score(M, original=M, baseline=B, rows=ROWS)
+    assert nothing_lost.at_least(0.9)
+    assert not nothing_lost.at_least(0.999)  # one in a thousand would hardly have been seen among 200
 
 
 def test_an_empty_hypothesis_is_not_at_least_anything():
@@ -111,7 +113,8 @@ def test_differences_that_rounding_explains_are_none():
     single = float(np.finfo(np.float32).eps)
     first, second = (score(ORIGINAL + shift, precision=single) for shift in (0.0, 1e-7))
     assert not first > second
-    assert first.equals(second, within=1e-6)
+    assert first.equals(second, within=1e-6).difference == 0
+    assert not first.equals(second, within=1e-6)  # what four references do not show may be there
     assert score(ORIGINAL) > score(ORIGINAL + 1e-7)
 
 
@@ -148,6 +151,7 @@ def test_a_bound_is_too_high_as_seldom_as_was_said():
     assert too_high == pytest.approx(0.05, abs=0.015)
 
 
+@pytest.mark.slow
 def test_the_paired_test_finds_what_the_unpaired_one_misses():
     def paired(gap, common, noise):
         return score_of(common + noise[0]) > score_of(common + noise[1] + 0.3)

@@ -20,7 +20,7 @@ from scrubbing.errors import HypothesisError
 from scrubbing.graph.data import Columns
 from scrubbing.graph.hypothesis import Hypothesis
 
-Rows = Int[np.ndarray, " n"]  # row numbers, or places in a list of anything else
+Places = Int[np.ndarray, " n"]  # row numbers, or places in a list of anything else
 
 
 def refuse_beyond(cap: int, count: int | float, what: str) -> None:
@@ -72,7 +72,7 @@ class Contexts:
         return len(self.row)
 
 
-def contexts_of(h: Hypothesis, data: Data, references: Rows, policy: Policy, cap: int) -> Contexts:
+def contexts_of(h: Hypothesis, data: Data, references: Places, policy: Policy, cap: int) -> Contexts:
     """The contexts in which the given references are scrubbed."""
     n, others = len(references), policy.others
     by_reference = isinstance(others, Fixed) or any(name in h.I for name in policy.donors)
@@ -182,7 +182,7 @@ class Describer:
             columns = frozenset().union(*(upstream_columns(self.h.G, p) for p in inputs))
             yield self._draw(inputs, None, representatives(self.data.numbers(columns)), passed=columns)
 
-    def _sources(self, claimed: ClaimedInput) -> list[tuple[int | None, Classes | Rows | None]]:
+    def _sources(self, claimed: ClaimedInput) -> list[tuple[int | None, Classes | Places | None]]:
         """Where a child's donor comes from, by position if it is claimed so: classes, given rows, or neither."""
         child, given = claimed.child, self.policy.donors.get(claimed.child)
         if claimed.donor == "made":
@@ -195,7 +195,7 @@ class Describer:
         if isinstance(given, Fixed) and claimed.donor == "given":
             source = given.rows[self.contexts.row]
         else:
-            source = self.planner.agreement(self.h, claimed.group)
+            source = self.planner.shared_classes(self.h, claimed.group)
         if isinstance(source, PositionClasses):
             return list(enumerate(source.at))
         if isinstance(source, Classes) or source.ndim == 1:
@@ -210,7 +210,7 @@ class Describer:
     def _draw(
         self,
         inputs: tuple[str, ...],
-        source: Classes | Rows | None,
+        source: Classes | Places | None,
         alike: Int[np.ndarray, " row"],
         *,
         open_: tuple[OpenInput, ...] = (),

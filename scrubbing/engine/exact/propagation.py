@@ -16,7 +16,16 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
-from scrubbing.engine.exact.draws import Contexts, Data, Describer, Description, Draw, Rows, contexts_of, refuse_beyond
+from scrubbing.engine.exact.draws import (
+    Contexts,
+    Data,
+    Describer,
+    Description,
+    Draw,
+    Places,
+    contexts_of,
+    refuse_beyond,
+)
 from scrubbing.engine.exact.losses import ExactLosses
 from scrubbing.engine.features import Features
 from scrubbing.engine.interpreter import Interpreter
@@ -102,13 +111,13 @@ class Propagation:
     policy: Policy
     contexts: Contexts
     nodes: Mapping[str, Description]
-    references: Rows
+    references: Places
     cap: int
     conditions: dict[str, np.ndarray] = field(default_factory=dict)
     wired: dict[str, list[_Wired]] = field(default_factory=dict)
     known: dict[str, _Known] = field(default_factory=dict)
 
-    def root(self) -> tuple[np.ndarray, Distributions, Rows]:
+    def root(self) -> tuple[np.ndarray, Distributions, Places]:
         """All losses, their distributions in each condition of the output, and the condition of each transition."""
         root = self.h.I.output
         for name in self.h.I.order:
@@ -120,16 +129,16 @@ class Propagation:
         to = np.searchsorted(self.conditions[root], self._root_conditions())
         return losses.cpu().double().numpy(), self.known[root].distributions, to
 
-    def _root_conditions(self) -> Rows:
+    def _root_conditions(self) -> Places:
         transitions = self.contexts.transitions
         return self._condition(self.h.I.output, self.references[transitions.case], transitions.to)
 
-    def _cases(self, child: str, codes: Rows) -> Rows:
+    def _cases(self, child: str, codes: Places) -> Places:
         """The place among a child's conditions of each donor and context."""
         condition = self._condition(child, *np.divmod(codes, len(self.contexts)))
         return np.searchsorted(self.conditions[child], condition)
 
-    def _condition(self, name: str, x: Rows, s: Rows) -> Rows:
+    def _condition(self, name: str, x: Places, s: Places) -> Places:
         return self.nodes[name].own[x] * len(self.contexts) + self.nodes[name].context[s]
 
     # -- downwards: in which conditions is a node visited?
@@ -196,7 +205,7 @@ class Propagation:
             known.values,
         )
 
-    def _run(self, name: str, draw: Draw, codes: Rows) -> _Known:
+    def _run(self, name: str, draw: Draw, codes: Places) -> _Known:
         """The distributions of the children's values for each donor and context: independent, given these."""
         known = [self.known[child] if draw.position is None else self._at(draw) for child in draw.children]
         cases = [self._cases(child, codes) for child in draw.children]
@@ -216,7 +225,7 @@ class Propagation:
         return _Known(known.distributions.renumbered(number), values)
 
     def _refuse_too_large(
-        self, name: str, factors: list[tuple[Distributions, Rows]], inputs: Sequence[str], conditions: int
+        self, name: str, factors: list[tuple[Distributions, Places]], inputs: Sequence[str], conditions: int
     ) -> None:
         support = defaultdict(list)
         for (distributions, _), names in zip(factors, inputs, strict=True):
@@ -228,7 +237,7 @@ class Propagation:
 
     # -- the network, on many rows at once
 
-    def _forward(self, name: str, draw: Draw, codes: Rows) -> Any:
+    def _forward(self, name: str, draw: Draw, codes: Places) -> Any:
         """The values of a draw's unclaimed inputs, for pairs of an own datum and a donor."""
         own, donor = (Fixed(rows) for rows in np.divmod(codes, self.data.rows))
         interpreter = Interpreter(dict(self.data.columns), Sample(np.arange(len(codes)), self.data.rows))
@@ -237,7 +246,7 @@ class Propagation:
         roots = roots or [planner.on(own, self.h.G, p) for p in draw.inputs]
         return _in_chunks(name, len(codes), lambda *chunk: tuple(interpreter.values(roots, slice(*chunk))))
 
-    def _evaluated(self, name: str, drawn: list[tuple[Draw, Any, Rows]], x: Rows) -> Any:
+    def _evaluated(self, name: str, drawn: list[tuple[Draw, Any, Places]], x: Places) -> Any:
         """The image of a node on combinations of what was drawn; the columns that it reads come from `x`."""
         image = self.h.G[self.h.image(name)]
 
@@ -260,7 +269,7 @@ class Propagation:
                 found |= zip(draw.inputs, value, strict=True)
         return found | {p: torch.stack(values, dim=self._position_axis(p)) for p, values in by_position.items()}
 
-    def _undrawn(self, p: str, x: Rows) -> Any:
+    def _undrawn(self, p: str, x: Places) -> Any:
         """An input that nothing is drawn for: a column of the own datum, or a value that no column reaches."""
         return take(self.data.columns[p], x) if p not in self.h.G else self.h.G.activations({}, p)[0]
 

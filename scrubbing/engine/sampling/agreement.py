@@ -116,7 +116,7 @@ class PositionClasses:
 def intersection(partitions: Sequence[Classes]) -> Classes:
     """Rows agree if they agree in every partition."""
     ids = np.stack([partition.ids for partition in partitions], axis=1)
-    return agreement(whole(ids, len(ids)), donors=partitions[0].donors)
+    return classes_of(whole(ids, len(ids)), donors=partitions[0].donors)
 
 
 def alike(partitions: Sequence[Classes | PositionClasses], rows: int, *, apart: bool = False) -> Classes:
@@ -141,7 +141,7 @@ def whole(value: Any, rows: int) -> list[Piece]:
     return [Piece(value, 0, rows)]
 
 
-def agreement(pieces: Iterable[Piece], binning: Binning | None = None, *, donors: int | None = None) -> Classes:
+def classes_of(pieces: Iterable[Piece], binning: Binning | None = None, *, donors: int | None = None) -> Classes:
     """The classes of rows on which a feature's values agree: are equal (a tuple in every part), or nearly so.
 
     Values come some rows at a time and are not kept. Raises `DataError` for a value that is not one per row, has NaN,
@@ -151,7 +151,7 @@ def agreement(pieces: Iterable[Piece], binning: Binning | None = None, *, donors
     return Classes(np.concatenate([numbers(piece) for piece in _binned(pieces, binning)]), donors)
 
 
-def agreement_by_position(
+def classes_by_position(
     pieces: Iterable[Piece], binning: Binning | None = None, *, donors: int | None = None
 ) -> PositionClasses:
     """The classes at each position of a feature `[rows, positions]`; of a tuple, rows agree where all its parts do.
@@ -264,7 +264,10 @@ def _as_array(value: Any, piece: Piece) -> np.ndarray:
     if isinstance(value, Tensor):
         value = value.detach().cpu()
         value = value.float() if value.dtype == torch.bfloat16 else value  # a type that numpy does not have
-    array = np.asarray(value)
+    try:
+        array = np.asarray(value)
+    except Exception:  # of what a container raises that is no array: ragged lists, tensors of several shapes
+        array = np.empty(0, dtype=object)
     if array.dtype == object:
         raise DataError("its values have no fixed type; return a tensor, an array of numbers or strings, or a tuple")
     if array.shape[:1] != (rows,):

@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
-from scrubbing.engine.sampling.agreement import agreement, whole
+from scrubbing.engine.sampling.agreement import classes_of, whole
 from scrubbing.engine.sampling.distributions import first_places, joint
 from scrubbing.errors import DataError
 
@@ -40,7 +40,7 @@ def one_per_row(value: Any, rows: int) -> Any:
 
 def distinct(value: Any, rows: int) -> tuple[Any, Int[np.ndarray, " row"]]:
     """The distinct values among the rows, compared by their bytes, and the number of the value of each row."""
-    numbers = joint([agreement(whole(_bits(part), rows)).ids for part in flat(value)], rows)
+    numbers = joint([classes_of(whole(_bits(part), rows)).ids for part in flat(value)], rows)
     return take(value, first_places(numbers)), numbers
 
 

@@ -1,6 +1,6 @@
 """Which of several hypotheses recover more."""
 
 from scrubbing.score.comparison.comparing import compare
-from scrubbing.score.comparison.comparison import Comparison, Difference, Standing
+from scrubbing.score.comparison.comparison import Comparison, Difference, HeldOut, Standing
 
-__all__ = ["Comparison", "Difference", "Standing", "compare"]
+__all__ = ["Comparison", "Difference", "HeldOut", "Standing", "compare"]

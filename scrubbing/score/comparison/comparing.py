@@ -3,26 +3,40 @@
 from collections.abc import Mapping, Sequence
 from itertools import combinations
 from math import comb
+from typing import Literal
 
 import numpy as np
 from jaxtyping import Bool, Float
 
 from scrubbing.errors import DataError, nearest
-from scrubbing.score import Score, fraction_interval, paired_advantage, same_baseline
-from scrubbing.score.comparison.comparison import Comparison, Correction, Difference, Standing
+from scrubbing.errors.arguments import check_between, checked
+from scrubbing.score import Score, paired_advantage, same_baseline
+from scrubbing.score.comparison.comparison import Comparison, Correction, Difference, HeldOut, Standing
+from scrubbing.score.pairing import same_run
 from scrubbing.score.statistics import (
-    all_pairs_max_t,
+    Column,
+    Design,
     benjamini_hochberg,
     holm,
-    mean_interval,
-    p_value,
+    interval_of_mean,
+    interval_of_ratio,
+    max_t,
+    moments,
+    p_of_mean,
     shared_letters,
+    sign_flip,
     tiers,
 )
 
+MANY = 10  # hypotheses, the best of which is not to be quoted with its own interval
+
+Test = Literal["t", "sign-flip"]
+
+MOST_TRIED = 2**31
 SHOWN = {"recovered", "interval", "scrubbed"}
 
 
+@checked
 def compare(
     scores: Mapping[str, Score] | Sequence[Score],
     *,
@@ -30,6 +44,9 @@ def compare(
     correction: Correction = "holm",
     tried: int | None = None,
     level: float = 0.05,
+    test: Test = "t",
+    simultaneous: bool = False,
+    held_out: float | None = None,
 ) -> Comparison:
     """Which of several scores are better than which: paired t tests on common references and random numbers.
 
@@ -39,6 +56,13 @@ def compare(
     pairs only). `tried` is how many hypotheses were tried in all, shown or not, if these are a selection: the tests
     among all of them are counted. Two hypotheses differ where the corrected p-value is at most `level`. Differences are
     fractions of what there is to recover; losses, where the baseline does not allow fractions.
+
+    - `test`: "t" (bootstrapped where differences are skewed, exact-like where few references differ), or "sign-flip",
+      a permutation test that needs no law of the losses, but differences as likely as their opposites where there is
+      no effect
+    - `simultaneous`: widen the intervals so that all hold at once, with 95% confidence (Bonferroni)
+    - `held_out`: a share of the references to leave out of the choice of the best hypothesis, whose interval on these
+      is then its own; of the best of many, quoted with the interval of all references, it is too good
 
     >>> from hypotheses import toy
     >>> compared = compare([toy.case(name).score() for name in ("an or of thresholds", "an exclusive or")])
@@ -52,19 +76,31 @@ def compare(
     """
     named = _named(scores)
     _check(named, against, correction, tried)
+    _check_options(test, held_out)
+    _check_looking(named, test, correction)
+    check_between("level", level, 0, 1, "0.05 allows a false finding in 5% of runs")
     names = sorted(named, key=lambda name: named[name].scrubbed)
     pairs = [(first, second) for first, second in combinations(names, 2) if against in (None, first, second)]
-    advantages = [paired_advantage(named[first], named[second]) for first, second in pairs]
     any_score = named[names[0]]
+    design = any_score.design
+    most = any_score.reach
+    advantages = [paired_advantage(named[first], named[second]) for first, second in pairs]
     why_losses = _why_losses(list(named.values()))
     count = tried or len(names)
     tests = count - 1 if against is not None else comb(count, 2)
-    p = np.array([p_value(advantage) for advantage in advantages])
+    p = np.array([_p(advantage, design, most, test) for advantage in advantages])
+    confidence = 1 - 0.05 / tests if simultaneous else 0.95
     corrected = _corrected(p, correction, tests, [named[name] for name in names])
-    gap = any_score.by_reference.gap
+    gap = any_score.column("gap")
     differences = []
     for (first, second), advantage, own, after in zip(pairs, advantages, p, corrected, strict=True):
-        interval = mean_interval(advantage) if why_losses else fraction_interval(advantage, gap, any_score.stopping)
+        interval = (
+            interval_of_mean(advantage, design=design, most=most, confidence=confidence)
+            if why_losses
+            else interval_of_ratio(advantage, gap, design=design, confidence=confidence)
+        )
+        if same_run(named[first], named[second]):
+            interval = (0.0, 0.0)
         difference = float(advantage.mean() if why_losses else advantage.mean() / gap.mean()) + 0.0
         differences.append(
             Difference(first=first, second=second, difference=difference, interval=interval, p=own, corrected=after)
@@ -75,13 +111,16 @@ def compare(
         against=against,
         unit="loss" if why_losses else "fraction recovered",
         correction=correction,
+        test=test,
+        simultaneous=simultaneous,
         tests=tests,
         tried=count,
         level=level,
         references=any_score.references,
         seed=any_score.seed,
         estimand=any_score.estimand,
-        remarks=tuple(_remarks(named, why_losses)),
+        remarks=tuple(_remarks(named, why_losses, count if held_out is None else 0)),
+        held_out=None if held_out is None else _held_out(named, held_out),
     )
 
 
@@ -102,8 +141,26 @@ def _check(named: Mapping[str, Score], against: str | None, correction: str, tri
         raise DataError(f'correction={correction!r} is not known; choose "holm", "benjamini-hochberg" or "max-t"')
     if correction == "max-t" and (against is not None or tried is not None):
         raise DataError('correction="max-t" is for all pairs of the scores given; leave out against= and tried=')
-    if tried is not None and tried < len(named):
-        raise DataError(f"tried={tried}, but {len(named)} scores are given, and each was tried")
+    if tried is not None and not len(named) <= tried < MOST_TRIED:
+        raise DataError(f"tried={tried}, but {len(named)} scores are given, and each was tried (at most {MOST_TRIED})")
+
+
+def _check_options(test: str, held_out: float | None) -> None:
+    if test not in ("t", "sign-flip"):
+        raise DataError(f'test={test!r} is not known; choose "t" or "sign-flip"')
+    if held_out is not None and not 0 < held_out < 1:
+        raise DataError(f"held_out={held_out} is no share of the references; 0.5 leaves half of them out of the choice")
+
+
+def _check_looking(named: Mapping[str, Score], test: str, correction: str) -> None:
+    """Raise for tests of a fixed number of references, where these were drawn until one had seen enough."""
+    if any(score.stopping is not None for score in named.values()):
+        for option, given, instead in (("test", test, "t"), ("correction", correction, "holm")):
+            if given in ("sign-flip", "max-t"):
+                raise DataError(
+                    f"{option}={given!r} is for a number of references that was fixed beforehand, and these were drawn "
+                    f'with until=, of which {option}="{instead}" stays valid; choose that, or score with references='
+                )
 
 
 def _why_losses(scores: Sequence[Score]) -> str | None:
@@ -122,9 +179,11 @@ def _corrected(
         return holm(p, tests=tests)
     if correction == "benjamini-hochberg":
         return benjamini_hochberg(p, tests=tests)
-    losses = np.stack([np.array(score.by_reference.scrubbed) for score in scores], axis=1)
+    found = moments([score.column("scrubbed") for score in scores], scores[0].design)
     pairs = np.array(list(combinations(range(len(scores)), 2)))
-    return np.where(p == 1, 1.0, all_pairs_max_t(losses, pairs))  # differences that rounding explains have p = 1
+    return np.where(
+        p == 1, 1.0, max_t(found.means, found.covariance, found.df, pairs)
+    )  # differences that rounding explains have p = 1
 
 
 def _better(
@@ -153,8 +212,39 @@ def _standings(
     )
 
 
-def _remarks(named: Mapping[str, Score], why_losses: str | None) -> list[str]:
+def _p(advantage: Column, design: Design, most: float, test: Test) -> float:
+    if test == "t":
+        return p_of_mean(advantage, design=design, most=most)
+    if not advantage.values.any():
+        return 1.0
+    return sign_flip(advantage.values, design.unit)
+
+
+def _held_out(named: Mapping[str, Score], share: float) -> HeldOut:
+    """The best on some units of references, scored on the others."""
+    any_score = next(iter(named.values()))
+    design = any_score.design
+    number = np.unique(design.unit, return_inverse=True)[1]
+    units = int(number.max()) + 1
+    left_out = np.random.default_rng(any_score.seed).permutation(units) < share * units
+    places, others = np.flatnonzero(left_out[number]), np.flatnonzero(~left_out[number])
+    if not len(places) or not len(others):
+        raise DataError(f"held_out={share} of {units} independent observations leaves none on one side; give more")
+    name = min(named, key=lambda name: named[name].column("scrubbed", others).mean())
+    kept, gap = named[name].column("kept", places), named[name].column("gap", places)
+    recovered = None if named[name].recovered is None or not gap.mean() else kept.mean() / gap.mean()
+    interval = None
+    if recovered is not None:
+        interval = interval_of_ratio(kept, gap, design=design.part(places), signed=False)
+    return HeldOut(name=name, recovered=recovered, interval=interval, references=len(places))
+
+
+def _remarks(named: Mapping[str, Score], why_losses: str | None, tried: int) -> list[str]:
     remarks = [why_losses] if why_losses else []
+    if tried >= MANY:
+        remarks.append(
+            f"the interval of the best of {tried:,} is too good for a choice; held_out=0.5 gives an honest one"
+        )
     vacuous = [name for name, score in named.items() if score.why_vacuous]
     cancelled = [name for name, score in named.items() if score.why_cancelled]
     if vacuous:

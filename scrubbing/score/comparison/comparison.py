@@ -1,13 +1,14 @@
 """An order with ties, and the paired differences that it rests on."""
 
 import io
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 from rich.console import Console, RenderableType
 
-from scrubbing.errors import DataError, nearest
+from scrubbing.errors import DataError, displayed, nearest
 from scrubbing.score.comparison.table import comparison_table
+from scrubbing.score.verdicts import interval_in_words, percent
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -60,6 +61,25 @@ class Standing(BaseModel):
     tier: int | None = None
 
 
+class HeldOut(BaseModel):
+    """The hypothesis that is best on some of the references, on the others: its interval knows of no choice."""
+
+    model_config = ConfigDict(frozen=True)
+
+    name: str
+    recovered: float | None
+    interval: tuple[float, float] | None
+    references: int
+
+    def __str__(self) -> str:
+        if self.recovered is None:
+            return f"best on the other references: {self.name}; nothing to recover on {self.references:,} held out"
+        return (
+            f"best on the other references: {self.name}, on {self.references:,} held out {percent(self.recovered)} "
+            f"recovered {interval_in_words(self.interval)}"
+        )
+
+
 class Comparison(BaseModel):
     """Several hypotheses on common references: an order with ties, and the paired differences that it rests on."""
 
@@ -70,6 +90,8 @@ class Comparison(BaseModel):
     against: str | None
     unit: Literal["fraction recovered", "loss"]
     correction: Correction
+    test: Literal["t", "sign-flip"] = "t"
+    simultaneous: bool = False
     tests: int
     tried: int
     level: float
@@ -77,6 +99,7 @@ class Comparison(BaseModel):
     seed: int
     estimand: str
     remarks: tuple[str, ...] = ()
+    held_out: HeldOut | None = None
 
     def __getitem__(self, pair: tuple[str, str]) -> Difference:
         """By how much more the first recovers than the second: `comparison["refined 1", "naive"]`."""
@@ -127,5 +150,5 @@ class Comparison(BaseModel):
             console.print(comparison_table(self))
         return capture.get().rstrip()
 
-    def _repr_html_(self) -> str:
-        return self.table.to_html(index=False)
+    def _repr_mimebundle_(self, **_: Any) -> dict[str, str]:
+        return displayed(self)

@@ -46,15 +46,17 @@ def comparison_table(comparison: "Comparison") -> RenderableType:
 
 
 def _notes(comparison: "Comparison") -> list[str]:
-    made = f"{comparison.tests:,} paired t test{'s' * (comparison.tests != 1)}"
+    made = f"{comparison.tests:,} paired {comparison.test} test{'s' * (comparison.tests != 1)}"
     lines = [f"p: {made}, {CORRECTIONS[comparison.correction].format(level=comparison.level)}"]
     if comparison.tried > len(comparison.standings):
         lines.append(f"counted: {comparison.tried} hypotheses tried, {len(comparison.standings)} of them shown")
     if comparison.against is None:
         lines.append("ties: one letter, no significant difference; a line: all above beat all below")
     what = "losses" if comparison.unit == "loss" else "percent of the loss recovered"
-    lines.append(f"{what}; 95% intervals of paired differences, uncorrected")
+    kind = "all at once" if comparison.simultaneous else "uncorrected"
+    lines.append(f"{what}; 95% intervals of paired differences, {kind}")
     lines.append(f"{comparison.references:,} references, seed {comparison.seed}; estimates {comparison.estimand}")
+    lines += [] if comparison.held_out is None else [str(comparison.held_out)]
     return lines + list(comparison.remarks)
 
 

@@ -43,11 +43,23 @@ def all_pairs_max_t(
     that are no greater; p is (1 + #)/(1 + draws), with # the draws in which that is at least the one observed.
     """
     n = len(losses)
-    covariance = np.cov(losses, rowvar=False) / n
+    return max_t(losses.mean(axis=0), np.cov(losses, rowvar=False) / n, n - 1, pairs, draws=draws, seed=seed)
+
+
+def max_t(
+    means: Float[np.ndarray, " hypothesis"],
+    covariance: Float[np.ndarray, "hypothesis hypothesis"],
+    df: int,
+    pairs: Int[np.ndarray, "pair 2"],
+    *,
+    draws: int = 20_000,
+    seed: int = 0,
+) -> Float[np.ndarray, " pair"]:
+    """The same, from means and the covariance that they have."""
     first, second = pairs.T
     variance = np.diag(covariance)[first] + np.diag(covariance)[second] - 2 * covariance[first, second]
     error = np.sqrt(np.maximum(0.0, variance))
-    difference = losses.mean(axis=0)[first] - losses.mean(axis=0)[second]
+    difference = means[first] - means[second]
     told = np.flatnonzero(error > 1e-7 * np.sqrt(np.diag(covariance).max()))  # those that always agree have no t
     t = np.abs(difference[told]) / error[told]
     order = told[np.argsort(-t, kind="stable")]
@@ -55,9 +67,9 @@ def all_pairs_max_t(
     rng, exceeded, done = np.random.default_rng(seed), np.zeros(len(order)), 0
     while done < draws:
         size = min(SIMULATED_AT_ONCE, draws - done)
-        means = rng.multivariate_normal(np.zeros(losses.shape[1]), covariance, size=size, method="eigh")
-        scale = np.sqrt(rng.chisquare(n - 1, size=(size, 1)) / (n - 1))
-        drawn = np.abs(means[:, first[order]] - means[:, second[order]]) / error[order] / scale
+        around = rng.multivariate_normal(np.zeros(len(means)), covariance, size=size, method="eigh")
+        scale = np.sqrt(rng.chisquare(df, size=(size, 1)) / df)
+        drawn = np.abs(around[:, first[order]] - around[:, second[order]]) / error[order] / scale
         largest_left = np.maximum.accumulate(drawn[:, ::-1], axis=1)[:, ::-1]
         exceeded += (largest_left >= observed).sum(axis=0)
         done += size

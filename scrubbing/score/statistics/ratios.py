@@ -6,65 +6,49 @@ import numpy as np
 from jaxtyping import Float
 from scipy import stats
 
+from scrubbing.score.statistics.columns import Design, Moments, Values, as_column, moments
+from scrubbing.score.statistics.critical import student
 from scrubbing.score.statistics.means import mean_interval
 
 BATCH = 10**7  # resampled values held at once
 
 
 def fieller(
-    numerator: Float[np.ndarray, "reference"], denominator: Float[np.ndarray, "reference"], *, confidence: float = 0.95
+    numerator: Values, denominator: Values, *, confidence: float = 0.95, design: Design | None = None
 ) -> tuple[float, float] | None:
     """The interval of a ratio of two means of paired samples (Fieller 1954).
 
     All ratios r for which mean(numerator) - r mean(denominator) is not significantly non-zero. None where these are
     unbounded: the denominator is itself not significantly non-zero, and no ratio can be given.
+
+    Of a design that was looked at meanwhile, the boundary of a confidence sequence takes the place of Student's
+    quantile. For the true ratio these are means of identically distributed differences about zero, so that it is in
+    all of the intervals at once with probability `confidence`, however often one looks.
     """
-    n = len(numerator)
-    if n < 2:
+    found = moments([numerator, denominator], design)
+    if found.df < 1:
         return None
-    return _ratios_within(numerator, denominator, float(stats.t.ppf(0.5 + confidence / 2, n - 1)))
+    return ratios_within(found, *student(found.df, design).bounds(confidence))
 
 
-def fieller_sequence(
-    numerator: Float[np.ndarray, "reference"],
-    denominator: Float[np.ndarray, "reference"],
-    *,
-    tightest_at: int,
-    confidence: float = 0.95,
-) -> tuple[float, float] | None:
-    """The interval at this many references of a confidence sequence for a ratio of means, valid under looking.
+def ratios_within(found: Moments, below: float, above: float | None = None) -> tuple[float, float] | None:
+    """The ratios r of two means for which the first less r times the second is within so many standard errors of zero.
 
-    Fieller's set, with the boundary of an asymptotic confidence sequence in place of Student's quantile: all ratios r
-    for which mean(numerator) - r mean(denominator) has not left the sequence around zero. For the true ratio these are
-    means of identically distributed differences about zero, so that it is in all of the intervals at once with
-    probability `confidence`, however often one looks (Waudby-Smith, Arbour, Sinha, Kennedy and Ramdas 2024, theorem
-    2.2, arXiv 2103.06476; in the limit of many references before the first look). `tightest_at` is the number of
-    references that the boundary is tuned for, to be chosen before the data are seen.
+    `below` and `above` (the same by default) say how far the difference may be above zero at the lower end, and below
+    zero at the upper one.
     """
-    n = len(numerator)
-    return None if n < 2 else _ratios_within(numerator, denominator, sequence_boundary(n, tightest_at, 1 - confidence))
-
-
-def sequence_boundary(n: int, tightest_at: int, level: float) -> float:
-    """How many standard errors wide, to each side, the asymptotic confidence sequence is at n."""
-    rho2 = (-2 * math.log(level) + math.log(1 - 2 * math.log(level))) / tightest_at  # their equation for the best rho
-    grown = n * rho2 + 1
-    return math.sqrt(2 * grown / (n * rho2) * math.log(math.sqrt(grown) / level))
-
-
-def _ratios_within(
-    numerator: Float[np.ndarray, "reference"], denominator: Float[np.ndarray, "reference"], errors: float
-) -> tuple[float, float] | None:
-    """The ratios r for which mean(numerator - r denominator) is within so many standard errors of zero."""
-    a, b = float(np.mean(numerator)), float(np.mean(denominator))
-    (aa, ab), (_, bb) = (np.cov(np.stack([numerator, denominator])) / len(numerator)).tolist()
-    t2 = errors**2
-    # (b^2 - t2 bb) r^2 - 2 (ab_means - t2 ab) r + (a^2 - t2 aa) <= 0
-    leading, middle, constant = b * b - t2 * bb, a * b - t2 * ab, a * a - t2 * aa
-    if leading <= 0:
-        return None
-    root = math.sqrt(max(0.0, middle * middle - leading * constant))
-    return (middle - root) / leading, (middle + root) / leading
+    a, b = found.means.tolist()
+    (aa, ab), (_, bb) = found.covariance_for([1.0, -a / b if b else 0.0]).tolist()
+    ends = []
+    for errors, side in ((below, -1), (below if above is None else above, 1)):
+        t2 = errors**2
+        # (b^2 - t2 bb) r^2 - 2 (a b - t2 ab) r + (a^2 - t2 aa) <= 0
+        leading, middle, constant = b * b - t2 * bb, a * b - t2 * ab, a * a - t2 * aa
+        if leading <= 0:
+            return None
+        root = math.sqrt(max(0.0, middle * middle - leading * constant))
+        ends.append((middle + side * root) / leading)
+    return ends[0], ends[1]
 
 
 def bootstrapped_ratio(
@@ -99,12 +83,13 @@ def bootstrapped_ratio(
 
 
 def difference_of_ratios(
-    numerator: Float[np.ndarray, "reference"],
-    denominator: Float[np.ndarray, "reference"],
-    other_numerator: Float[np.ndarray, "reference"],
-    other_denominator: Float[np.ndarray, "reference"],
+    numerator: Values,
+    denominator: Values,
+    other_numerator: Values,
+    other_denominator: Values,
     *,
     confidence: float = 0.95,
+    design: Design | None = None,
 ) -> tuple[float, float, float] | None:
     """A ratio of means less another over the same references, and the ends of its interval.
 
@@ -112,12 +97,14 @@ def difference_of_ratios(
     b, one value per reference, and the interval is Student's for the paired differences of these. None where one of the
     denominators is not significantly non-zero, which linearising could not survive.
     """
-    parts = []
+    parts, ratios = [], []
     for a, b in ((numerator, denominator), (other_numerator, other_denominator)):
-        if fieller(a, b, confidence=confidence) is None:
+        if fieller(a, b, confidence=confidence, design=design) is None:
             return None
-        ratio, size = float(np.mean(a)) / float(np.mean(b)), float(np.mean(b))
-        parts.append(ratio + (a - ratio * b) / size)
-    interval = mean_interval(parts[0] - parts[1], confidence=confidence)
+        a, b = as_column(a), as_column(b)
+        ratios.append(a.mean() / b.mean())
+        parts.append((a - b * ratios[-1]) * (1 / b.mean()))
+    interval = mean_interval(parts[0] - parts[1], confidence=confidence, design=design)
     assert interval is not None  # for the type checker: Fieller's intervals need two references as well
-    return float(np.mean(parts[0] - parts[1])), *interval
+    difference = ratios[0] - ratios[1]
+    return difference, difference + interval[0], difference + interval[1]

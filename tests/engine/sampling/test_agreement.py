@@ -6,7 +6,7 @@ import torch
 from known_answers import is_uniform
 
 from scrubbing import DataError
-from scrubbing.engine.sampling.agreement import Classes, Piece, agreement, agreement_by_position, whole
+from scrubbing.engine.sampling.agreement import Classes, Piece, classes_by_position, classes_of, whole
 from scrubbing.graph.binning import Bins, Within
 
 NAN = float("nan")
@@ -46,7 +46,7 @@ VALUES = {
 
 @pytest.mark.parametrize(("value", "expected"), [pytest.param(*case, id=name) for name, case in VALUES.items()])
 def test_rows_agree_where_every_part_of_the_value_is_equal(value, expected):
-    assert partition(agreement(whole(value, 3))) == expected
+    assert partition(classes_of(whole(value, 3))) == expected
 
 
 def cut(value, at: int):
@@ -64,27 +64,27 @@ def pieces_of(value, *, at: int, rows: int = 3) -> list[Piece]:
 @pytest.mark.parametrize("at", [1, 2])
 @pytest.mark.parametrize(("value", "expected"), [pytest.param(*case, id=name) for name, case in VALUES.items()])
 def test_a_value_that_comes_in_pieces_has_the_classes_of_the_whole(value, expected, at):
-    assert partition(agreement(pieces_of(value, at=at))) == expected
+    assert partition(classes_of(pieces_of(value, at=at))) == expected
 
 
 def test_pieces_are_coarsened_as_the_whole_and_by_position():
     value = torch.tensor([[0.1, 5.0], [0.9, 0.2], [1.1, 5.1], [0.2, 0.1]])
     for binning in (Within(0.5), Bins(2)):
         pieces = pieces_of(value, at=1, rows=4)
-        assert agreement(pieces, binning) == agreement(whole(value, 4), binning)
-        assert agreement_by_position(pieces, binning) == agreement_by_position(whole(value, 4), binning)
-    assert partition(agreement(whole(value[:, 0], 4), Bins(2))) == [0, 1, 1, 0]
+        assert classes_of(pieces, binning) == classes_of(whole(value, 4), binning)
+        assert classes_by_position(pieces, binning) == classes_by_position(whole(value, 4), binning)
+    assert partition(classes_of(whole(value[:, 0], 4), Bins(2))) == [0, 1, 1, 0]
 
 
 def test_text_is_compared_by_what_it_says_however_wide_its_column_is():
     pieces = [Piece(np.array([["a", "b"]]), 0, 1), Piece(np.array([["a", "longer"], ["a", "b"]]), 1, 3)]
-    assert partition(agreement(pieces)) == [0, 1, 0]
+    assert partition(classes_of(pieces)) == [0, 1, 0]
 
 
 def test_a_missing_value_is_named_by_its_row_of_the_dataset():
     pieces = pieces_of(torch.tensor([0.0, 1.0, NAN]), at=1)
     with pytest.raises(DataError, match=r"^it is NaN in row 2, and NaN agrees with nothing$"):
-        agreement(pieces)
+        classes_of(pieces)
 
 
 UNUSABLE = {
@@ -103,12 +103,12 @@ UNUSABLE = {
 @pytest.mark.parametrize(("value", "message"), [pytest.param(*case, id=name) for name, case in UNUSABLE.items()])
 def test_a_value_that_cannot_be_compared_says_why(value, message):
     with pytest.raises(DataError) as error:
-        agreement(whole(value, 3))
+        classes_of(whole(value, 3))
     assert str(error.value) == message
 
 
 def test_agreement_by_position_is_agreement_at_each_position():
-    at = agreement_by_position(whole(torch.tensor([[0, 1], [0, 2], [3, 1]]), 3)).at
+    at = classes_by_position(whole(torch.tensor([[0, 1], [0, 2], [3, 1]]), 3)).at
     assert [partition(classes) for classes in at] == [[0, 0, 2], [0, 1, 0]]
 
 
@@ -116,10 +116,10 @@ def test_agreement_by_position_is_on_all_named_values_there():
     tokens, kinds = torch.tensor([[0, 1], [0, 1], [0, 1]]), np.array([["a", "b"], ["a", "c"], ["c", "c"]])
     vectors = torch.tensor([[[0, 1], [0, 0]], [[0, 1], [0, 1]], [[0, 0], [0, 1]]])
     for value in ((tokens, kinds), (tokens, ((), kinds)), vectors):
-        at = agreement_by_position(whole(value, 3)).at
+        at = classes_by_position(whole(value, 3)).at
         assert [partition(classes) for classes in at] == [[0, 0, 2], [0, 1, 1]]
     nearly = tokens / 8, torch.tensor([[0.0, 0.0], [0.4, 0.6], [0.6, 0.4]])
-    near = agreement_by_position(whole(nearly, 3), Within(0.5)).at
+    near = classes_by_position(whole(nearly, 3), Within(0.5)).at
     assert [partition(classes) for classes in near] == [[0, 0, 2], [0, 1, 0]]
 
 
@@ -143,7 +143,7 @@ def test_agreement_by_position_is_on_all_named_values_there():
 )
 def test_values_claimed_by_position_have_the_same_positions(value, message):
     with pytest.raises(DataError) as error:
-        agreement_by_position(whole(value, 3))
+        classes_by_position(whole(value, 3))
     assert str(error.value) == message
 
 
@@ -151,14 +151,14 @@ def test_agreement_by_position_needs_positions():
     with pytest.raises(
         DataError, match=r"^a claim per position must return \[rows, positions\]; this one has shape \[3\]$"
     ):
-        agreement_by_position(whole(torch.arange(3), 3))
+        classes_by_position(whole(torch.arange(3), 3))
 
 
 def test_one_partition_under_other_values_is_the_same_partition():
-    by_number, by_name = agreement(whole(torch.tensor([7, 2, 7]), 3)), agreement(whole(["b", "a", "b"], 3))
+    by_number, by_name = classes_of(whole(torch.tensor([7, 2, 7]), 3)), classes_of(whole(["b", "a", "b"], 3))
     assert by_number == by_name
     assert hash(by_number) == hash(by_name)
-    assert by_number != agreement(whole(torch.tensor([7, 7, 2]), 3))
+    assert by_number != classes_of(whole(torch.tensor([7, 7, 2]), 3))
 
 
 # -- draws
@@ -186,7 +186,7 @@ def test_no_random_number_leads_outside_the_class(u, exclude_self):
 def test_a_donor_per_position_agrees_there():
     values = torch.tensor([[0, 1], [0, 2], [3, 1], [3, 2]])
     rows = np.repeat(np.arange(4), 500)[:, None].repeat(2, axis=1)
-    drawn = agreement_by_position(whole(values, 4)).draw(rows, uniforms(2000, 2))
+    drawn = classes_by_position(whole(values, 4)).draw(rows, uniforms(2000, 2))
     for position, others in enumerate([[0, 1], [0, 2]]):
         assert (values[drawn[:, position], position] == values[rows[:, position], position]).all()
         assert sorted(set(drawn[:500, position])) == others
@@ -195,7 +195,7 @@ def test_a_donor_per_position_agrees_there():
 
 def test_a_hundred_thousand_rows_in_a_thousand_classes_are_drawn_uniformly():
     values = np.random.default_rng(1).integers(0, 1000, 100_000)
-    classes = agreement(whole((torch.from_numpy(values // 40), torch.from_numpy(values % 40)), 100_000))
+    classes = classes_of(whole((torch.from_numpy(values // 40), torch.from_numpy(values % 40)), 100_000))
     drawn = classes.draw(np.arange(100_000), uniforms(100_000))
     assert len(classes.sizes) == 1000
     assert (values[drawn] == values).all()
