@@ -2,12 +2,11 @@
 
 import sqlite3
 import time
-import warnings
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from scrubbing.engine.evaluate import Chunk
-from scrubbing.errors import ScrubbingWarning, StoreError
+from scrubbing.errors import StoreError, warn
 from scrubbing.store.packing import unpack_losses
 from scrubbing.store.schema import check_same_file, telling
 from scrubbing.store.writing import chunk_hash, write_chunks
@@ -74,4 +73,4 @@ class StoredCheckpoints:
 
     def _give_up(self, error: StoreError) -> None:
         self._broken = True
-        warnings.warn(f"the run goes on, but it cannot be resumed: {error}", ScrubbingWarning, stacklevel=2)
+        warn(f"the run goes on, but it cannot be resumed: {error}")

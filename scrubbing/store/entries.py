@@ -2,15 +2,15 @@
 
 import json
 import sqlite3
-import warnings
 from collections.abc import Mapping
 from datetime import datetime
 from hashlib import blake2b
+from numbers import Integral
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from scrubbing.errors import ScrubbingWarning, StoreError, nearest
+from scrubbing.errors import StoreError, nearest, warn
 
 
 class Entry(BaseModel):
@@ -61,20 +61,22 @@ def read_entries(connection: sqlite3.Connection, *, last: int | None = None, **w
             damaged.append(str(row[0]))
     if damaged:
         said = f"score {damaged[0]} is" if len(damaged) == 1 else f"scores {', '.join(damaged)} are"
-        warnings.warn(f"{said} damaged, and left out here", ScrubbingWarning, stacklevel=3)
+        warn(f"{said} damaged, and left out here")
     return entries
 
 
 def entry_rows(connection: sqlite3.Connection, last: int | None, wanted: Mapping[str, str | int | None]) -> list[Any]:
     """What the store has of each score in short, as it stands there."""
     conditions, values = ["TRUE"], []
-    if last is not None and (isinstance(last, bool) or not hasattr(last, "__index__")):
+    if last is not None and not (isinstance(last, Integral) and not isinstance(last, bool)):
         raise StoreError(f"last={last!r}, but it must be a whole number")
     if last is not None and last < 1:
         raise StoreError(f"the last {last} scores were asked for; ask for at least one")
     for name, value in wanted.items():
         if name not in FILTERS:
             raise StoreError(f"there is no filter {name!r}; filters are {', '.join(FILTERS)}{nearest(name, FILTERS)}")
+        if not (value is None or isinstance(value, int if name == "run" else str)):
+            raise StoreError(f"{name}={value!r}, but it must be text")
         if value is not None:
             condition, times = FILTERS[name]
             conditions.append(condition)
@@ -104,9 +106,9 @@ def check_written(score: str, losses: str, digest: str) -> None:
         raise StoreError("its content is not what was written")
 
 
-def count_hypotheses(connection: sqlite3.Connection, model: str, data: str) -> int:
-    """How many different hypotheses were scored on a model and a dataset, by content."""
+def count_hypotheses(connection: sqlite3.Connection, model: str, suite: str | None) -> int:
+    """How many different hypotheses of a suite (or of none) were scored on a model, by content, on whatever data."""
     return connection.execute(
-        "SELECT count(DISTINCT hypothesis) FROM scores JOIN runs ON runs.id = run WHERE model = ? AND data = ?",
-        (model, data),
+        "SELECT count(DISTINCT hypothesis) FROM scores JOIN runs ON runs.id = run WHERE model = ? AND suite IS ?",
+        (model, suite),
     ).fetchone()[0]

@@ -2,13 +2,12 @@
 
 import json
 import sqlite3
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
 
-from scrubbing.errors import DataError, ScrubbingWarning, StoreError
+from scrubbing.errors import DataError, StoreError, warn
 from scrubbing.store.entries import Entry
 from scrubbing.store.files import writing
 from scrubbing.store.reading import read_score
@@ -38,7 +37,7 @@ def _by_reference(connection: sqlite3.Connection, entries: Sequence[Entry]) -> p
         try:
             losses = read_score(connection, entry.id).losses
         except StoreError as error:
-            warnings.warn(f"left out: {error}", ScrubbingWarning, stacklevel=2)
+            warn(f"left out: {error}")
             continue
         for place, (name, value) in enumerate([("id", entry.id), ("suite", entry.suite), ("name", entry.name)]):
             losses.insert(place, name, value)

@@ -21,6 +21,8 @@ from scrubbing.graph.hypothesis import Hypothesis
 from scrubbing.store.dependencies import PACKAGE, dependencies_of
 from scrubbing.store.record.parts import DataRecord, HypothesisRecord, NodeRecord
 
+SHOWN = 20  # characters of a hash
+
 
 class Identity(BaseModel):
     """What a run's result depends on, as it stands in the store; `key` is the hash of all of it.
@@ -50,6 +52,21 @@ class Identity(BaseModel):
         return content_hash(self.model_dump_json())
 
 
+def differences(one: Identity, other: Identity) -> list[str]:
+    """What makes two runs different, in words."""
+    ours, theirs = ({**i.model_dump(exclude={"environment"}), **i.environment} for i in (one, other))
+    return [
+        f"{name} ({_in_short(ours.get(name))} and {_in_short(theirs.get(name))})"
+        for name in {**ours, **theirs}
+        if ours.get(name) != theirs.get(name)
+    ]
+
+
+def _in_short(value: object) -> str:
+    text = ", ".join(map(str, value)) if isinstance(value, tuple | list) else str(value)
+    return text if len(text) <= SHOWN else f"{text[:SHOWN]}..."
+
+
 @dataclass(frozen=True)
 class Described:
     """A run's identity, and the records that its hashes are of."""
@@ -67,8 +84,12 @@ def describe(
     policy: Policy,
     sample: Sample,
     settings: Mapping[str, Any],
+    threads: str | None = None,
 ) -> Described:
-    """The identity of a call of `scrub`. `settings` are all that is said of it in its scores."""
+    """The identity of a call of `scrub`. `settings` are all that is said of it in its scores.
+
+    `threads` says by how many threads other processes compute; this one's are counted where nothing is said.
+    """
     known: dict[Node, NodeRecord] = {}  # hypotheses that are scored together share most nodes
     records = {id(h): _record(h, known) for h in (*hypotheses, *baselines)}
     hashes = {key: content_hash(record) for key, record in records.items()}
@@ -87,7 +108,7 @@ def describe(
         draws=sample.draws,
         seed=sample.seed,
         code=reached.digest,
-        environment=environment(devices, reached.packages),
+        environment=environment(devices, reached.packages, threads or str(torch.get_num_threads())),
         unseen=tuple(sorted(set(reached.unseen))),
     )
     return Described(identity, {hashes[key]: record for key, record in records.items()}, data)
@@ -103,18 +124,24 @@ def hypothesis_hash(h: Hypothesis) -> str:
     return content_hash(_record(h, {}))
 
 
-def environment(devices: set[str], packages: set[str]) -> dict[str, str]:
+def environment(devices: set[str], packages: set[str], threads: str) -> dict[str, str]:
     """What else shapes the bits of a result: versions, devices, threads, and how torch multiplies."""
     versioned = {"torch", "numpy"} | packages - {"scrubbing"} - sys.stdlib_module_names
     return {
         "python": platform.python_version(),
         "machine": f"{platform.system()} {platform.machine()} {torch.backends.cpu.get_cpu_capability()}",
         "devices": ", ".join(sorted(map(_device, devices))),
-        "threads": str(torch.get_num_threads()),
+        "threads": threads,
         "arithmetic": f"{torch.get_float32_matmul_precision()} {torch.are_deterministic_algorithms_enabled()}",
         "scrubbing": _own_version(),
         **{name: _version(name) for name in sorted(versioned)},
     }
+
+
+def versions() -> dict[str, str]:
+    """The versions that processes which compute one run have in common."""
+    packages = {name: _version(name) for name in ("torch", "numpy")}
+    return {"python": platform.python_version(), "scrubbing": _own_version(), **packages}
 
 
 def _record(h: Hypothesis, known: dict[Node, NodeRecord]) -> str:

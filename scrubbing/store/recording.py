@@ -2,15 +2,17 @@
 
 import sqlite3
 import time
-import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 
-from scrubbing.errors import ScrubbingWarning, StoreError
+from scrubbing.errors import StoreError, warn
 from scrubbing.score import Recalled, Score
 from scrubbing.store.checkpoints import StoredCheckpoints
 from scrubbing.store.identity import Described
+from scrubbing.store.mounts import network_file_system
+from scrubbing.store.parts import PartialRun, begin_parts, partial_run
 from scrubbing.store.reading import read_run
 from scrubbing.store.schema import check_same_file, file_identity, opened, telling
 from scrubbing.store.store import Store
@@ -39,7 +41,7 @@ class Recording:
         except StoreError as error:
             if error.__cause__ is not None:  # the file itself, not one score in it
                 raise
-            warnings.warn(f"computed anew: {error}", ScrubbingWarning, stacklevel=3)
+            warn(f"computed anew: {error}")
             return None
         if found is None or len(found) != len(identity.hypotheses):
             return None
@@ -57,6 +59,27 @@ class Recording:
         )
         return self._checkpoints[-1]
 
+    def begin_parts(self, draws: int) -> None:
+        """Say that the run is computed in parts, this store's among them.
+
+        Raises `StoreError` for a run that cannot be told from another, whose parts could not be joined.
+        """
+        identity = self.described.identity
+        if identity.unseen:
+            raise StoreError(
+                f"a run cannot be computed in parts if the content of {', '.join(identity.unseen)}, which a function "
+                f"uses, cannot be hashed: its parts could not be told from another run's"
+            )
+        with telling(self.store.file):
+            begin_parts(self.connection, identity, draws)
+
+    def parts(self) -> PartialRun:
+        """What there is of a run in parts, once all is written."""
+        for checkpoints in self._checkpoints:
+            checkpoints.write()
+        with telling(self.store.file):
+            return partial_run(self.connection, self.described.identity.key)
+
     def keep(self, scores: Sequence[Score]) -> None:
         """Record the scores. Where that fails, it is said and nothing is thrown away."""
         try:
@@ -65,7 +88,7 @@ class Recording:
                 write_run(self.connection, self.described, scores, suite=self.store.suite, seconds=seconds)
             check_same_file(self.store.file, self.file)
         except StoreError as error:
-            warnings.warn(f"the scores were not recorded: {error}", ScrubbingWarning, stacklevel=3)
+            warn(f"the scores were not recorded: {error}")
 
     def _may_reuse(self) -> bool:
         return self.store.reuse and not self.described.identity.unseen
@@ -83,6 +106,7 @@ def recording(store: Store | None, describe: Callable[[], Described]) -> Iterato
     with telling(store.file):
         connection, file = opened(store.file), file_identity(store.file)
     with closing(connection):
+        _warn_of_network(store.file)
         record = Recording(store, connection, describe(), file)
         _warn_of_unseen(record)
         try:
@@ -93,12 +117,19 @@ def recording(store: Store | None, describe: Callable[[], Described]) -> Iterato
             raise
 
 
+def _warn_of_network(path: Path) -> None:
+    kind = network_file_system(path)
+    if kind is not None:
+        warn(
+            f"the store {path} lies on a network file system ({kind}), where SQLite can lose or damage what several "
+            f"processes write; put it on a disk of this machine"
+        )
+
+
 def _warn_of_unseen(record: Recording) -> None:
     unseen = record.described.identity.unseen
     if unseen and record.store.reuse:
-        warnings.warn(
+        warn(
             f"the run is recorded, but cannot be resumed or answered from the store: the content of "
-            f"{', '.join(unseen)}, which a function uses, cannot be hashed (Store(path, reuse=False) says nothing)",
-            ScrubbingWarning,
-            stacklevel=5,
+            f"{', '.join(unseen)}, which a function uses, cannot be hashed (Store(path, reuse=False) says nothing)"
         )

@@ -7,6 +7,7 @@
 | `arrays` | distinct column of losses by reference, by content |
 | `hypotheses`, `datasets` | distinct hypothesis or dataset, by content, as a record has them |
 | `chunks` | finished chunk of a run that is not finished |
+| `parts` | run that several processes compute, each into a store of its own |
 """
 
 import os
@@ -21,11 +22,11 @@ from urllib.parse import quote
 from scrubbing.errors import StoreError
 
 APPLICATION = 0x53435242  # "SCRB": how SQLite files say whose they are
-VERSION = 1
 CLOSED = (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM)
 PATIENCE = 30.0  # seconds for which another process may hold the file
 
-TABLES = """
+TABLES = (
+    """
 CREATE TABLE datasets (digest TEXT PRIMARY KEY, record TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE hypotheses (digest TEXT PRIMARY KEY, record BLOB NOT NULL);
 CREATE TABLE arrays (digest TEXT PRIMARY KEY, type TEXT NOT NULL, content BLOB NOT NULL);
@@ -46,7 +47,12 @@ CREATE TABLE chunks (
 CREATE INDEX runs_by_key ON runs (key);
 CREATE INDEX scores_by_run ON scores (run);
 CREATE INDEX scores_by_model ON scores (model, hypothesis);
-"""
+""",
+    """
+CREATE TABLE parts (key TEXT PRIMARY KEY, draws INTEGER NOT NULL, identity TEXT NOT NULL, command TEXT) WITHOUT ROWID;
+""",
+)  # one text for each version, which adds to those before
+VERSION = len(TABLES)
 
 
 @contextmanager
@@ -87,7 +93,7 @@ def opened(path: Path) -> sqlite3.Connection:
         _check_owner(path, connection)
         _use_write_ahead_log(connection)
         connection.execute("PRAGMA synchronous = FULL")  # what is recorded survives a power cut as well
-        if not _version(connection):
+        if _version(connection) < VERSION:
             _make_tables(connection)
         return connection
 
@@ -202,9 +208,8 @@ def _use_write_ahead_log(connection: sqlite3.Connection) -> None:
 
 def _make_tables(connection: sqlite3.Connection) -> None:
     with transaction(connection):
-        if _version(connection):  # another process was first
-            return
-        for statement in TABLES.split(";")[:-1]:
+        version = _version(connection)  # the last, where another process was first
+        for statement in "".join(TABLES[version:]).split(";")[:-1]:
             connection.execute(statement)
         connection.execute(f"PRAGMA application_id = {APPLICATION}")
         connection.execute(f"PRAGMA user_version = {VERSION}")

@@ -47,7 +47,8 @@ def write_run(
                 )
             ],
         )
-        connection.execute("DELETE FROM chunks WHERE key = ?", (identity.key,))
+        for table in ("chunks", "parts"):
+            connection.execute(f"DELETE FROM {table} WHERE key = ?", (identity.key,))
         connection.execute("DELETE FROM chunks WHERE time < ?", ((now() - ABANDONED).isoformat(),))
 
 

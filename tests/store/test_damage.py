@@ -47,7 +47,7 @@ def test_another_database_is_left_alone(store):
 
 def test_a_store_of_a_later_version_is_left_alone(store):
     score(OR, store=store)
-    sql(store, "PRAGMA user_version = 2")
+    sql(store, "PRAGMA user_version = 99")
     with pytest.raises(StoreError, match=r"was made by a later version of scrubbing; update, or give another file"):
         store.history()
 

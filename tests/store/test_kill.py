@@ -32,13 +32,20 @@ LOST_NOTHING = {"lost": 0, "unequal": 0, "failed": 0}
 
 def test_a_run_that_is_killed_at_random_goes_on_from_what_it_kept(everything):
     found = everything["kill"]
-    assert found["kills"] >= 10
-    assert found["resumed"] > 3
+    assert found["kills"] >= 6
+    assert found["resumed"] > 1
     assert found | LOST_NOTHING == found
 
 
-def test_a_run_may_be_killed_before_any_statement_to_its_store(everything):
+def test_a_run_may_be_killed_before_one_statement_in_five_to_its_store(everything):
     found = everything["everywhere"]
+    assert found["kills"] > 4
+    assert found | LOST_NOTHING == found
+
+
+@pytest.mark.slow
+def test_a_run_may_be_killed_before_any_statement_to_its_store(tmp_path):
+    found = seen("everywhere", tmp_path / "store.db")
     assert found["kills"] > 20
     assert found | LOST_NOTHING == found
 

@@ -138,7 +138,7 @@ def test_what_is_no_store_is_said_and_left_alone(name, tmp_path):
         lambda: store.score(1),
         lambda: store.record(1),
         store.frame,
-        lambda: store.tried("", ""),
+        lambda: store.tried(""),
     ):
         with pytest.raises(StoreError, match=message):
             ask()

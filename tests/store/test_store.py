@@ -8,7 +8,7 @@ import pytest
 from recorded import BOTH, DATA, OR, XOR, score
 
 from hypotheses.toy import CLAIMS, NETWORK
-from scrubbing import DataError, Hypothesis, restore
+from scrubbing import DataError, Hypothesis, Store, restore
 from scrubbing.store.frames import write_frame
 from scrubbing.store.identity import hypothesis_hash, model_hash
 
@@ -103,17 +103,16 @@ def test_a_rung_is_found_by_its_name(store):
     assert [e.name for e in store.history(name="naive/K")] == ["naive/K"]
 
 
-def test_different_hypotheses_are_counted_once_on_each_model_and_dataset(store):
+def test_different_hypotheses_are_counted_once_for_each_model_and_behaviour(store):
     score(BOTH, store=store)
     score(OR, store=store, seed=1)
     score(Hypothesis(NETWORK, CLAIMS["a threshold too high"]), store=store, references=3)
-    other = {**DATA, "z3": DATA["z3"] + 1}
-    score(OR, store=store, data=other)
-    assert store.tried(OR, DATA) == store.tried(NETWORK, DATA) == 3
-    assert store.tried(OR, other) == 1
-    entry = store.history()[0]
-    assert store.tried(entry.model, entry.data) == 3
-    assert store.tried("nothing", DATA) == 0
+    score(OR, store=store, data={**DATA, "z3": DATA["z3"] + 1})
+    assert store.tried(OR) == store.tried(NETWORK) == 3
+    assert store.tried(store.history()[0].model) == 3
+    score(XOR, store=Store(store.file, suite="toy"))
+    assert (store.tried(OR), store.tried(OR, "toy"), store.tried(OR, "other")) == (3, 1, 0)
+    assert store.tried("nothing") == 0
 
 
 def test_a_record_is_restored_without_running_anything(store):

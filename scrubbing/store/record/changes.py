@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 
+from scrubbing.graph.differences import Changes
 from scrubbing.store.record.parts import DataRecord, FunctionRecord, HypothesisRecord, NodeRecord
 
 SINCE = "since the record was made"
@@ -21,21 +22,18 @@ def data_changes(old: DataRecord, new: DataRecord) -> Iterator[str]:
     """What has changed in a dataset, column by column."""
     if old.rows != new.rows:
         yield f"the data had {old.rows} rows when the record was made, and have {new.rows}"
-    yield from (f"the data no longer have the column {n!r}" for n in old.columns if n not in new.columns)
-    yield from (
-        f"the data have a column {n!r} that the record does not have" for n in new.columns if n not in old.columns
-    )
-    for name, content in old.columns.items():
-        if name in new.columns and new.columns[name] != content:
-            yield f"the column {name!r} has changed {SINCE}"
+    columns = Changes.of(old.columns, new.columns)
+    yield from (f"the data no longer have the column {name!r}" for name in columns.removed)
+    yield from (f"the data have a column {name!r} that the record does not have" for name in columns.added)
+    yield from (f"the column {name!r} has changed {SINCE}" for name in columns.changed)
 
 
 def _graph_changes(where: str, before: Mapping[str, NodeRecord], after: Mapping[str, NodeRecord]) -> Iterator[str]:
-    yield from (f"{where} no longer has the node {n!r} that the record has" for n in before if n not in after)
-    yield from (f"{where} has a node {n!r} that the record does not have" for n in after if n not in before)
-    for name, old in before.items():
-        if name in after:
-            yield from _node_changes(f"{where}'s {name!r}", old, after[name])
+    nodes = Changes.of(before, after)
+    yield from (f"{where} no longer has the node {name!r} that the record has" for name in nodes.removed)
+    yield from (f"{where} has a node {name!r} that the record does not have" for name in nodes.added)
+    for name, (old, new) in nodes.changed.items():
+        yield from _node_changes(f"{where}'s {name!r}", old, new)
 
 
 def _node_changes(node: str, old: NodeRecord, new: NodeRecord) -> Iterator[str]:

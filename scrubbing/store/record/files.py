@@ -10,20 +10,21 @@ from typing import Any, Literal
 from pydantic import Field, ValidationError, model_validator
 
 from scrubbing.errors import DataError
+from scrubbing.errors.arguments import checked
 from scrubbing.graph.data import Data
 from scrubbing.graph.hypothesis import Hypothesis
 from scrubbing.graph.reading import in_short, read_json
 from scrubbing.score import Score
 from scrubbing.store.files import write_whole
 from scrubbing.store.record.changes import data_changes, hypothesis_changes
-from scrubbing.store.record.parts import DataRecord, HypothesisRecord, Part
+from scrubbing.store.record.parts import DataRecord, HypothesisRecord, RecordPart
 from scrubbing.store.record.plausible import implausible, unlike_its_losses
 
 SCHEMA = "scrubbing.store.record/1"
 LARGEST = 2**31  # bytes of a record, whose losses by reference may be many
 
 
-class Record(Part):
+class Record(RecordPart):
     """A hypothesis, its data's content hash, the settings that it was scored with, and its score, as a file."""
 
     schema_: Literal["scrubbing.store.record/1"] = Field(default=SCHEMA, alias="schema")
@@ -40,6 +41,7 @@ class Record(Part):
                 raise ValueError(problem)
         return self
 
+    @checked
     def check(self, hypothesis: Hypothesis, data: Data | None = None) -> tuple[str, ...]:
         """What has changed since the record was made, in sentences; nothing if nothing has.
 
@@ -58,6 +60,7 @@ def data_hash(data: Data) -> str:
     return DataRecord.of(data).digest
 
 
+@checked
 def save_record(
     path: Path | str,
     hypothesis: Hypothesis,
@@ -99,6 +102,7 @@ def _finite(value: Any) -> Any:
     return repr(value) if isinstance(value, float) and not math.isfinite(value) else value
 
 
+@checked
 def load_record(path: Path | str) -> Record:
     """Read a record: plain data, of which nothing is run or imported. `restore` makes a hypothesis of it.
 

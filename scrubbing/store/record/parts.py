@@ -15,13 +15,13 @@ from scrubbing.graph.hypothesis import Hypothesis
 Scalar = bool | int | float | str | None
 
 
-class Part(BaseModel):
+class RecordPart(BaseModel):
     """Anything that stands in a record."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
 
 
-class FunctionRecord(Part):
+class FunctionRecord(RecordPart):
     """A function by where it is imported from, its source, and fingerprints of the values that it uses.
 
     `kind` "object" is a callable object, by its class; of its fields, `scalars` are kept as they are and functions
@@ -55,7 +55,7 @@ class FunctionRecord(Part):
         )
 
 
-class NodeRecord(Part):
+class NodeRecord(RecordPart):
     """A node; `options` are what it says besides (its position axis, whether it claims per position)."""
 
     inputs: tuple[str, ...]
@@ -71,7 +71,7 @@ class NodeRecord(Part):
         return cls(inputs=node.inputs, function=FunctionRecord.of(node.fn), options=options)
 
 
-class HypothesisRecord(Part):
+class HypothesisRecord(RecordPart):
     """The graphs by node, the correspondence, and what is declared."""
 
     G: dict[str, NodeRecord]
@@ -86,7 +86,7 @@ class HypothesisRecord(Part):
         return cls(G=_nodes(h.G), I=_nodes(h.I), c=dict(h.c), columns=h.columns, scramble=h.scramble)
 
 
-class DataRecord(Part):
+class DataRecord(RecordPart):
     """The content hash of a dataset, and of each column."""
 
     digest: str

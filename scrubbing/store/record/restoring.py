@@ -7,6 +7,7 @@ from types import FunctionType, ModuleType
 from typing import Any
 
 from scrubbing.errors import HypothesisError
+from scrubbing.errors.arguments import checked
 from scrubbing.graph import Graph, Node, Reads
 from scrubbing.graph.fingerprint import digest, import_path
 from scrubbing.graph.hypothesis import Hypothesis
@@ -16,6 +17,7 @@ from scrubbing.store.record.parts import FunctionRecord, NodeRecord
 Source = ModuleType | Hypothesis | Node | Mapping[str, Any] | Callable[..., Any]
 
 
+@checked
 def restore(record: Record, *sources: Source) -> Hypothesis:
     """The hypothesis of a record, made of functions that the caller has: nothing is imported.
 
