@@ -74,6 +74,8 @@ def agreement_by_row(
     Raises `DataError` for values of different shapes, for numbers that are not whole where neither is given, and for
     what is no array.
     """
+    if tolerance is not None and not 0 <= tolerance < math.inf:
+        raise DataError(f"tolerance={tolerance}, but it must be a number of 0 or more")
     a, b = (_decided(*value, rows, decide, tolerance) for value in (mine, other))
     if a.shape != b.shape:
         raise DataError(
@@ -97,7 +99,7 @@ def _decided(name: str, value: Any, rows: int, decide: Decide | None, tolerance:
         )
     array = _as_array(value)
     if decide is not None and (array is None or array.dtype.kind not in "biuUS"):
-        array = _as_array(decide(value))
+        array = _as_array(_decision(decide, value))
     if array is None:
         raise DataError(f"{name} is a {type(value).__name__}, not an array; decide=... must make a tensor of it")
     if array.shape[:1] != (rows,):
@@ -110,6 +112,13 @@ def _decided(name: str, value: Any, rows: int, decide: Decide | None, tolerance:
                 f"decided from one, e.g. decide=lambda value: value > 0.5, or how near is equal, e.g. tolerance=1e-3"
             )
     return array
+
+
+def _decision(decide: Decide, value: Any) -> Any:
+    try:
+        return decide(value)
+    except Exception as error:
+        raise DataError(f"decide raised {type(error).__name__}: {error}") from error
 
 
 def _as_array(value: Any) -> np.ndarray | None:

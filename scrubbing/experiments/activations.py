@@ -1,5 +1,6 @@
 """What a scrubbed run computes: the values of its nodes, and its losses by position."""
 
+from collections.abc import Mapping
 from typing import Any, Unpack
 
 from jaxtyping import Float
@@ -9,7 +10,8 @@ from scrubbing.engine.expressions import Expression
 from scrubbing.engine.plan import Scrubbed
 from scrubbing.engine.sampling.values import concatenated
 from scrubbing.errors import HypothesisError, nearest
-from scrubbing.experiments.preparation import Options, Prepared, Settings, prepare
+from scrubbing.errors.arguments import checked
+from scrubbing.experiments.preparation import Options, Prepared, Settings, prepare, refuse_engine
 from scrubbing.graph.data import Data
 from scrubbing.graph.hypothesis import Hypothesis
 from scrubbing.lens.components.loss import LossesByPosition, WeightedCrossEntropy
@@ -18,6 +20,7 @@ from scrubbing.lens.components.readout import Logits
 AT_ONCE = 16  # references
 
 
+@checked
 def scrubbed_activations(
     hypothesis: Hypothesis, data: Data, *names: str, **settings: Unpack[Settings]
 ) -> dict[str, Any]:
@@ -36,12 +39,13 @@ def scrubbed_activations(
     >>> scrubbed_activations(h, {"x": [0, 1, 2, 3], "y": [0, 2, 4, 6]}, "a")["a"] % 4
     tensor([0, 2, 0, 2])
     """
-    prepared = prepare(hypothesis, data, hypothesis, Options(**settings))
+    prepared = _prepared(hypothesis, data, settings, "scrubbed_activations")
     planned = prepared.jobs[0].scrubbed
     found = {name: _value_of(planned, name) for name in names}
     return dict(zip(found, _computed(prepared, list(found.values())), strict=True))
 
 
+@checked
 def losses_by_position(
     hypothesis: Hypothesis, data: Data, **settings: Unpack[Settings]
 ) -> Float[Tensor, "reference position"]:
@@ -62,10 +66,16 @@ def losses_by_position(
             f"the output {hypothesis.G.output!r} of G is no weighted cross-entropy, so that it has no losses by "
             f"position; ask for the values of its inputs with scrubbed_activations"
         )
-    prepared = prepare(hypothesis, data, hypothesis, Options(**settings))
+    prepared = _prepared(hypothesis, data, settings, "losses_by_position")
     arguments = prepared.jobs[0].scrubbed.arguments
     (found,) = _computed(prepared, [prepared.planner.expressions.call(LossesByPosition(), arguments)])
     return found
+
+
+def _prepared(hypothesis: Hypothesis, data: Data, settings: Mapping[str, Any], of: str) -> Prepared:
+    options = Options.of(settings)
+    refuse_engine(options, of)
+    return prepare(hypothesis, data, hypothesis, options)
 
 
 def _value_of(planned: Scrubbed, name: str) -> Expression:

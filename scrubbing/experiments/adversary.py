@@ -5,7 +5,7 @@ the distribution of the scrubbed loss can be worked out; else donors are searche
 bound.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -23,11 +23,12 @@ from scrubbing.engine.policy import Unclaimed
 from scrubbing.engine.sampling.agreement import Classes, PositionClasses
 from scrubbing.engine.sampling.randomness import keyed_uniforms
 from scrubbing.engine.sampling.streams import Drawn, Given, References, Sample, Stream
-from scrubbing.errors import DataError, HypothesisError
+from scrubbing.errors import HypothesisError, displayed
+from scrubbing.errors.arguments import checked
 from scrubbing.experiments.accuracy import wilson
-from scrubbing.experiments.arguments import Rows, check_names, choose_references
+from scrubbing.experiments.arguments import Rows, Together, check_names, choose_references
 from scrubbing.experiments.preparation import Options, policy_of
-from scrubbing.graph.data import as_columns
+from scrubbing.graph.data import MOST, as_columns, at_least_one, seed_number
 from scrubbing.graph.hypothesis import Hypothesis
 from scrubbing.score.tables import decimals_for, fixed, rendered, tails, titled
 
@@ -35,9 +36,10 @@ if TYPE_CHECKING:
     import pandas as pd
 
 SHOWN = 5
+MOST_AT_ONCE = 10_000  # candidates at one node, and starts
 
 Donors = Int[np.ndarray, "reference *position"]
-Losses = Float[np.ndarray, " reference"]
+LossByReference = Float[np.ndarray, " reference"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,8 +51,8 @@ class WorstCase:
     """
 
     reference: Int[np.ndarray, " reference"]
-    original: Losses
-    worst: Losses
+    original: LossByReference
+    worst: LossByReference
     exact: bool
     donors: Mapping[str, Donors] = field(default_factory=dict)
 
@@ -99,12 +101,16 @@ class WorstCase:
         tail = tails(self.donors)
         return ", ".join(f"{tail[path]} {rows[i]}" for path, rows in self.donors.items() if rows.ndim == 1)
 
+    def _repr_mimebundle_(self, **_: Any) -> dict[str, str]:
+        return displayed(self)
+
     def __str__(self) -> str:
         return rendered(self)
 
     __repr__ = __str__
 
 
+@checked
 def worst_donors(
     hypothesis: Hypothesis,
     data: Mapping[str, Any],
@@ -114,7 +120,7 @@ def worst_donors(
     others: str | Rows = "node",
     exclude_self: bool = False,
     unclaimed: Unclaimed = "resample",
-    together: Sequence[Iterable[str]] = (),
+    together: Together = (),
     seed: int = 0,
     starts: int = 2,
     sweeps: int = 3,
@@ -146,8 +152,9 @@ def worst_donors(
     options = Options(others=others, exclude_self=exclude_self, unclaimed=unclaimed, together=together)
     policy = policy_of(options, rows)
     check_names({"the hypothesis": hypothesis}, policy, columns, hypothesis)
-    if min(starts, sweeps, candidates) < 1:
-        raise DataError(f"starts={starts}, sweeps={sweeps}, candidates={candidates}, but at least one each is needed")
+    for name, number in (("starts", starts), ("sweeps", sweeps), ("candidates", candidates), ("cap", cap)):
+        at_least_one(name, number, below=MOST if name in ("sweeps", "cap") else MOST_AT_ONCE)
+    seed = seed_number(seed)
     sample = Sample(choose_references(references, rows, seed), rows, seed=seed, exclude_self=exclude_self)
     interpreter = Interpreter(dict(columns), sample)
     evaluator, planner = Evaluator(interpreter), Planner(policy, Features(interpreter))
@@ -176,7 +183,7 @@ class _Search:
     candidates: int
     name: str
 
-    def ascended(self, sweeps: int) -> tuple[Losses, dict[str, Donors]]:
+    def ascended(self, sweeps: int) -> tuple[LossByReference, dict[str, Donors]]:
         """Donors changed for the worse until nothing changes, and the losses that they leave."""
         start = _Proposal(self.evaluator.sample, {}, name="" if self.name == "start 0" else self.name)
         (best,) = self._losses([start])
@@ -192,8 +199,8 @@ class _Search:
         return best, donors
 
     def _improved(
-        self, path: str, name: str, best: Losses, donors: dict[str, Donors]
-    ) -> tuple[Losses, dict[str, Donors]]:
+        self, path: str, name: str, best: LossByReference, donors: dict[str, Donors]
+    ) -> tuple[LossByReference, dict[str, Donors]]:
         """The best of the proposals at one path, reference by reference, where it is worse than what there was."""
         sample, n = self.evaluator.sample, self.candidates
         proposals = [_Proposal(sample, donors, path, i, n, name, fresh) for fresh in (False, True) for i in range(n)]
@@ -207,7 +214,7 @@ class _Search:
         }
         return np.maximum(worst, best), taken
 
-    def _losses(self, proposals: "Sequence[_Proposal]") -> list[Losses]:
+    def _losses(self, proposals: "Sequence[_Proposal]") -> list[LossByReference]:
         roots = []
         for proposal in proposals:  # one planner for all, so that what they have in common is computed once
             self.planner.policy = replace(self.planner.policy, choose=proposal)

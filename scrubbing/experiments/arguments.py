@@ -1,8 +1,8 @@
 """What a user hands to `scrub`, checked and made into what the rest of the package works with."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import replace
-from typing import Any, cast
+from typing import Annotated, Any, cast
 
 import numpy as np
 from jaxtyping import Int
@@ -11,23 +11,34 @@ from torch import Tensor
 from scrubbing.engine.policy import DonorSampler, Policy, mean
 from scrubbing.engine.sampling.streams import Fixed, draw_references
 from scrubbing.errors import DataError, HypothesisError, nearest
+from scrubbing.errors.arguments import check
 from scrubbing.graph import Graph
-from scrubbing.graph.data import Columns, at_least_one
+from scrubbing.graph.data import Columns, as_array, at_least_one, seed_number
 from scrubbing.graph.hypothesis import Hypothesis
 
-Baseline = Graph | Hypothesis
+Baseline = Annotated[
+    Graph | Hypothesis,
+    "a Graph such as Graph(loss=reads('labels')), or a Hypothesis: it says what recovers 0%",
+]
+Hypotheses = Annotated[
+    Hypothesis | Sequence[Hypothesis] | Mapping[str, Hypothesis],
+    "a Hypothesis (write Hypothesis(G, I)), or several in a list or a dict by name",
+]
 Count = int | np.integer
-Rows = Count | Sequence[int] | np.ndarray | Tensor
+Rows = Annotated[Count | Sequence[int] | np.ndarray | Tensor, "a number of rows, or row numbers in a list or an array"]
+Donors = Annotated[Mapping[str, Any], "rows or functions by names of I: donors={'A': rows}"]
+Together = Annotated[
+    Sequence[Sequence[str] | Set[str]], "groups of names in a list: together=[['A', 'B']] is one group of two nodes"
+]
 
 
-def by_name(hypotheses: Hypothesis | Sequence[Hypothesis] | Mapping[str, Hypothesis]) -> dict[Any, Hypothesis]:
+def by_name(hypotheses: Hypotheses) -> dict[Any, Hypothesis]:
     """Hypotheses by the key that their answer goes by: a name, or a place in the list."""
     if isinstance(hypotheses, Hypothesis):
         hypotheses = [hypotheses]
     named = dict(hypotheses) if isinstance(hypotheses, Mapping) else dict(enumerate(hypotheses))
     for key, h in named.items():
-        if not isinstance(h, Hypothesis):
-            raise HypothesisError(f"{key!r} is {type(h).__name__}, not a Hypothesis; write Hypothesis(G, I)")
+        check(repr(key), h, Hypothesis)
     return named
 
 
@@ -42,7 +53,7 @@ def choose_references(references: Rows | None, dataset_rows: int, seed: int) -> 
         return np.arange(dataset_rows)
     drawn = number_drawn(references)
     if drawn:
-        return draw_references(np.arange(dataset_rows), drawn, seed)
+        return draw_references(np.arange(dataset_rows), drawn, seed_number(seed))
     return row_numbers("references", references, dataset_rows)
 
 
@@ -61,16 +72,9 @@ def given_donors(name: str, donors: Any, dataset_rows: int) -> Fixed | DonorSamp
     return fixed_rows(f"donors[{name!r}]", donors, dataset_rows, axes=2)
 
 
-def groups_of(together: Any) -> tuple[frozenset[str], ...]:
+def groups_of(together: Together) -> tuple[frozenset[str], ...]:
     """Groups of nodes that share their donor: lists of names in a list."""
-    form = "together=[['A', 'B']] is one group of two nodes"
-    if isinstance(together, str) or not isinstance(together, Iterable):
-        raise HypothesisError(f"together={together!r} must be groups of names in a list: {form}")
-    groups: list[frozenset[str]] = []
-    for group in together:
-        if isinstance(group, str) or not isinstance(group, Iterable) or not all(isinstance(n, str) for n in group):
-            raise HypothesisError(f"together={together!r} holds {group!r}, which is no group of names: {form}")
-        groups.append(frozenset(group))
+    groups = [frozenset(group) for group in together]
     for i, group in enumerate(groups):
         shared = sorted(group & frozenset().union(*groups[:i]))
         if shared:
@@ -80,7 +84,7 @@ def groups_of(together: Any) -> tuple[frozenset[str], ...]:
 
 def row_numbers(name: str, rows: Any, dataset_rows: int, *, axes: int = 1) -> Int[np.ndarray, "..."]:
     """Row numbers of the dataset, as an array of at most `axes` axes."""
-    array = np.asarray(rows)
+    array = as_array(name, rows)
     if array.dtype.kind not in "iu" or not 1 <= array.ndim <= axes or not array.size:
         raise DataError(f"{name} must be row numbers (integers), and is of type {array.dtype}, shape {array.shape}")
     wrong = array[(array < 0) | (array >= dataset_rows)]
@@ -91,22 +95,17 @@ def row_numbers(name: str, rows: Any, dataset_rows: int, *, axes: int = 1) -> In
 
 def check_names(named: Mapping[Any, Hypothesis], policy: Policy, columns: Columns, baseline: Baseline) -> None:
     """Raise for settings that name what the hypotheses or the data do not have."""
-    if not isinstance(baseline, Graph | Hypothesis):
-        hint = " (it is a function: call it)" if callable(baseline) else ""
-        raise HypothesisError(
-            f"baseline={baseline!r} is {type(baseline).__name__}{hint}, and must be a Graph such as "
-            f"Graph(loss=reads('labels')), or a Hypothesis: it says what recovers 0%"
-        )
     if isinstance(policy.others, str) and policy.others not in ("node", "reference", "input"):
         raise HypothesisError(
             f'others={policy.others!r} is no policy; choose "node", "reference", "input" or a tensor of row numbers'
         )
     unclaimed = policy.unclaimed
-    known = unclaimed in ("resample", "mean", "zero") if isinstance(unclaimed, str) else callable(unclaimed)
-    if not (known or isinstance(unclaimed, mean)) or isinstance(unclaimed, type):
+    if unclaimed not in ("resample", "mean", "zero") if isinstance(unclaimed, str) else isinstance(unclaimed, type):
         raise HypothesisError(
             f'unclaimed={unclaimed!r} is no policy; choose "resample", "mean", mean(by=column), "zero" or a function'
         )
+    if isinstance(unclaimed, mean) and unclaimed.over is not None:
+        raise HypothesisError(f"unclaimed={unclaimed}: over= is for interventions; hypotheses take all rows")
     if isinstance(unclaimed, mean) and unclaimed.by is not None and unclaimed.by not in columns:
         raise DataError(f"mean(by={unclaimed.by!r}): the data have no such column{nearest(unclaimed.by, columns)}")
     everything = [*named.values(), *(baseline_of(h, baseline) for h in named.values())]

@@ -9,7 +9,7 @@ import math
 import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Unpack
+from typing import TYPE_CHECKING, Any, Unpack
 
 import numpy as np
 from jaxtyping import Float
@@ -18,13 +18,14 @@ from rich.text import Text
 
 from scrubbing.engine.policy import Policy
 from scrubbing.engine.rules import rules
-from scrubbing.errors import HypothesisError, ScrubbingWarning
+from scrubbing.errors import HypothesisError, ScrubbingWarning, displayed
+from scrubbing.errors.arguments import checked
 from scrubbing.experiments.arguments import baseline_of
 from scrubbing.experiments.preparation import Options, policy_of
 from scrubbing.experiments.scoring import Baseline, Data, Settings, scrub
 from scrubbing.experiments.shapley import Orders, shapley_value
 from scrubbing.graph import Graph
-from scrubbing.graph.data import as_columns, whole_number
+from scrubbing.graph.data import as_columns, at_least_one, seed_number
 from scrubbing.graph.hypothesis import Hypothesis
 from scrubbing.score import Metric, Score, mean_metric
 from scrubbing.score.tables import decimals_for, estimate, fixed, rendered, titled
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
 MOST_COALITIONS = 4096
 PERCENT = "percent are of the loss that there is to recover"
 
-Losses = Float[np.ndarray, " reference"]
+LossByReference = Float[np.ndarray, " reference"]
 Coalition = frozenset["Part"]
 
 
@@ -71,9 +72,9 @@ class Attribution:
     """
 
     score: Score
-    unscrubbed: Losses
-    alone: Mapping[Part, Losses]
-    last: Mapping[Part, Losses]
+    unscrubbed: LossByReference
+    alone: Mapping[Part, LossByReference]
+    last: Mapping[Part, LossByReference]
     shapley: Mapping[Part, Metric] | None = None
     orders: str = ""
 
@@ -83,12 +84,12 @@ class Attribution:
         return tuple(self.alone)
 
     @property
-    def total(self) -> Losses:
+    def total(self) -> LossByReference:
         """What scrubbing adds to the loss of each reference."""
         return np.array(self.score.by_reference.scrubbed) - self.unscrubbed
 
     @property
-    def interaction(self) -> Losses:
+    def interaction(self) -> LossByReference:
         """What all parts add together, less the sum of what they add alone, for each reference."""
         return self.total - sum(self.alone.values(), np.zeros(len(self.unscrubbed)))
 
@@ -104,7 +105,9 @@ class Attribution:
         rows += [self._row("interaction", self.interaction), self._row("all", self.total)]
         return pd.DataFrame(rows)
 
-    def _row(self, name: str, alone: Losses, last: Losses | None = None, part: Part | None = None) -> dict[str, object]:
+    def _row(
+        self, name: str, alone: LossByReference, last: LossByReference | None = None, part: Part | None = None
+    ) -> dict[str, object]:
         row: dict[str, object] = {"part": name, **_columns("alone", mean_metric(alone))}
         row["percent"] = 100 * float(alone.mean()) / self._gap
         if part is not None and last is not None:
@@ -147,12 +150,16 @@ class Attribution:
         percent = "" if math.isnan(self._gap) else f" ({fixed(100 * reading.value / self._gap, 1)}%)"
         return estimate(reading.value, reading.interval, decimals, after=percent)
 
+    def _repr_mimebundle_(self, **_: Any) -> dict[str, str]:
+        return displayed(self)
+
     def __str__(self) -> str:
         return rendered(self)
 
     __repr__ = __str__
 
 
+@checked
 def attribute_loss(
     hypothesis: Hypothesis,
     data: Data,
@@ -184,14 +191,16 @@ def attribute_loss(
 
     Source: Shapley, "A value for n-person games" (1953); orders are sampled as in Castro, Gomez and Tejada (2009).
     """
-    policy = policy_of(Options(**settings), len(next(iter(as_columns(data).values()))))
+    if shapley:
+        at_least_one("shapley", shapley)
+    policy = policy_of(Options.of(settings), len(next(iter(as_columns(data).values()))))
     parts = scrubbed_parts(hypothesis, policy, by_input=by_input)
     if not parts:
         raise HypothesisError(
             "this hypothesis scrubs nothing: every claim is of whole columns, and nothing is left open"
         )
     everything = frozenset(parts)
-    orders = Orders.of(parts, shapley, whole_number("seed", settings.get("seed", 0))) if shapley else None
+    orders = Orders.of(parts, shapley, seed_number(settings.get("seed", 0))) if shapley else None
     wanted: dict[Coalition, None] = dict.fromkeys([everything, frozenset()])
     wanted |= dict.fromkeys(frozenset([part]) for part in parts)
     wanted |= dict.fromkeys(everything - {part} for part in parts)
@@ -259,7 +268,7 @@ def _scores(
 # -- shown
 
 
-def _shapley_reading(part: Part, orders: Orders, loss: Mapping[Coalition, Losses]) -> Metric:
+def _shapley_reading(part: Part, orders: Orders, loss: Mapping[Coalition, LossByReference]) -> Metric:
     value, interval = shapley_value(part, orders, loss)
     return Metric(value=value, interval=interval)
 

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Unpack
 
 import numpy as np
@@ -13,35 +13,44 @@ from rich.console import RenderableType
 from scrubbing.engine.exact import exact_losses
 from scrubbing.engine.policy import Policy
 from scrubbing.errors import DataError
+from scrubbing.errors.arguments import checked, shown
 from scrubbing.experiments.arguments import baseline_of
 from scrubbing.experiments.explanation import at_rows
 from scrubbing.experiments.scoring import Baseline, Data, Settings, scrub
 from scrubbing.graph import Graph, reads
-from scrubbing.graph.data import Columns, as_columns
+from scrubbing.graph.data import Columns, as_array, as_columns
 from scrubbing.graph.hypothesis import Hypothesis
 from scrubbing.lens.components.loss import WeightedCrossEntropy
 from scrubbing.lens.components.readout import Logits
 from scrubbing.score import Score
-from scrubbing.score.statistics import fieller, mean_interval
+from scrubbing.score.participation import Participation
+from scrubbing.score.self_donors import hull, self_donors
+from scrubbing.score.statistics import Column, interval_of_mean, interval_of_ratio
 from scrubbing.score.tables import decimals_for, estimate, fixed, rendered, titled
 
 if TYPE_CHECKING:
     import pandas as pd
 
 PAIRS = 20_000_000  # of a reference and another datum, of which each is one call of the loss
-TILE = 2**23  # logits held at a time
+TILE = 2**23  # logits, or numbers of a stream, held at a time
 
-Losses = Float[np.ndarray, " reference"]
+LossByReference = Float[np.ndarray, " reference"]
 
 
 @dataclass(frozen=True, eq=False)
 class Rung:
-    """One baseline: its loss on each reference, and how much a hypothesis recovers against it."""
+    """One baseline: its loss on each reference, and how much a hypothesis recovers against it.
+
+    The 95% intervals are those of `loss` and of `recovered`; the latter is None where the baseline does not differ
+    significantly from the network.
+    """
 
     name: str
-    losses: Losses
-    scrubbed: Losses
-    original: Losses
+    losses: LossByReference
+    scrubbed: LossByReference
+    original: LossByReference
+    loss_interval: tuple[float, float] | None
+    interval: tuple[float, float] | None
 
     @property
     def loss(self) -> float:
@@ -49,21 +58,11 @@ class Rung:
         return float(self.losses.mean())
 
     @property
-    def loss_interval(self) -> tuple[float, float] | None:
-        """The 95% interval of its mean loss (Student)."""
-        return mean_interval(self.losses)
-
-    @property
     def recovered(self) -> float | None:
         """The fraction of the loss between this baseline and the network that the hypothesis recovers."""
         gap = float((self.losses - self.original).mean())
         tiny = 1e-12 * float(np.abs(self.losses).mean() + np.abs(self.original).mean())
         return None if abs(gap) <= tiny else float((self.losses - self.scrubbed).mean()) / gap
-
-    @property
-    def interval(self) -> tuple[float, float] | None:
-        """Its 95% interval (Fieller); None where the baseline does not differ significantly from the network."""
-        return None if self.recovered is None else fieller(self.losses - self.scrubbed, self.losses - self.original)
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,10 +82,10 @@ class BaselineLadder:
     def __rich__(self) -> RenderableType:
         decimals = decimals_for([rung.loss for rung in self.rungs] + [self.score.scrubbed])
         rows = [(rung.name, estimate(rung.loss, rung.loss_interval, decimals), _percent(rung)) for rung in self.rungs]
-        own = np.array(self.score.by_reference.scrubbed), np.array(self.score.by_reference.original)
+        own = {"the hypothesis": self.score.column("scrubbed"), "the network": self.score.column("original")}
         ends = [
-            (name, estimate(float(losses.mean()), mean_interval(losses), decimals), "")
-            for name, losses in zip(("the hypothesis", "the network"), own, strict=True)
+            (name, estimate(losses.mean(), interval_of_mean(losses, design=self.score.design), decimals), "")
+            for name, losses in own.items()
         ]
         title = "what the hypothesis recovers, by the baseline"
         notes = [f"{self.score.references} references, 95% intervals"]
@@ -98,6 +97,7 @@ class BaselineLadder:
     __repr__ = __str__
 
 
+@checked
 def baseline_ladder(
     hypothesis: Hypothesis,
     data: Data,
@@ -128,12 +128,12 @@ def baseline_ladder(
     scores = scrub([hypothesis, *scored.values()], columns, baseline=hypothesis, **settings)
     score, found = scores[0], dict(zip(scored, scores[1:], strict=True))
     references = np.array(score.by_reference.reference)
-    scrubbed, original = (np.array(losses) for losses in (score.by_reference.scrubbed, score.by_reference.original))
-    losses = {n: np.array(found[n].by_reference.scrubbed) if n in found else given[n][references] for n in baselines}
-    rungs = [Rung(name, loss, scrubbed, original) for name, loss in losses.items()]
+    losses = {n: found[n].column("scrubbed") if n in found else Column(given[n][references]) for n in baselines}
+    rungs = [_rung(name, loss, score) for name, loss in losses.items()]
     return BaselineLadder(score, tuple(sorted(rungs, key=lambda rung: -rung.loss)))
 
 
+@checked
 def labels_alone(G: Graph) -> Graph:
     """The explanation that knows the labels (and weights) and nothing else: the predictions come from random donors.
 
@@ -144,6 +144,7 @@ def labels_alone(G: Graph) -> Graph:
     return Graph({G.output: reads(*(column for column in G[G.output].inputs if column not in G))})
 
 
+@checked
 @torch.no_grad()
 def labels_permuted(G: Graph, data: Mapping[str, Any]) -> Float[np.ndarray, " row"]:
     """The loss `[row]` of each row's labels under the predictions for every row, averaged over all of these.
@@ -180,7 +181,8 @@ def _cross_entropy_of_all_pairs(G: Graph, columns: Columns, rows: int) -> Float[
     evaluated = (weights != 0).any(dim=0)
     (first,) = G.activations(at_rows(columns, np.arange(1)), logits_name)
     readout = first.readout
-    size = max(1, TILE // (int(evaluated.sum()) * readout.W_U.shape[1]))
+    d_model, d_vocab = readout.W_U.shape
+    size = max(1, TILE // max(int(evaluated.sum()) * d_vocab, weights.shape[1] * d_model))
     streams, logsumexps = [], []
     for some in np.array_split(np.arange(rows), -(-rows // size)):
         (lazy,) = G.activations(at_rows(columns, some), logits_name)
@@ -195,17 +197,37 @@ def _cross_entropy_of_all_pairs(G: Graph, columns: Columns, rows: int) -> Float[
     return (weights * expected).sum(dim=-1).cpu().numpy()
 
 
-def _per_row(name: str, given: Any, rows: int) -> Losses:
-    losses = np.asarray(given, dtype=np.float64)
+def _per_row(name: str, given: Any, rows: int) -> LossByReference:
+    found = as_array(name, given)
+    losses = found.astype(np.float64) if found.dtype.kind in "iuf" else np.zeros(0)
     if losses.shape != (rows,):
         raise DataError(
             f"the baseline {name!r} must be a Graph, a Hypothesis, or a loss for each of the {rows} rows; "
-            f"it has shape {list(losses.shape)}"
+            f"it is {shown(given)}, of shape {list(found.shape)}"
         )
     wrong = np.flatnonzero(~np.isfinite(losses))
     if len(wrong):
         raise DataError(f"the baseline {name!r} has the loss {losses[wrong[0]]} in row {wrong[0]}; it must be finite")
     return losses
+
+
+def _rung(name: str, losses: Column, score: Score) -> Rung:
+    scrubbed, original = score.column("scrubbed"), score.column("original")
+    kept, gap = losses - scrubbed, losses - original
+    references = np.array(score.by_reference.reference)
+    rung = Rung(
+        name,
+        losses.values,
+        scrubbed.values,
+        original.values,
+        interval_of_mean(losses, design=score.design),
+        interval_of_ratio(kept, gap, design=score.design, signed=False),
+    )
+    if rung.recovered is None:
+        return replace(rung, interval=None)
+    taken = score.donated or Participation()
+    itself = self_donors(taken, references, original.values, losses, scrubbed.values, score.estimates)
+    return replace(rung, interval=hull(rung.interval, itself))
 
 
 def _row(rung: Rung) -> dict[str, Any]:

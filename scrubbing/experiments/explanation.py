@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from scrubbing.errors import DataError, nearest
+from scrubbing.errors.arguments import checked
 from scrubbing.experiments.accuracy import Accuracy, Decide, agreement_by_row
 from scrubbing.graph.data import Columns, Data, as_columns
 from scrubbing.graph.hypothesis import Hypothesis
@@ -15,6 +16,7 @@ from scrubbing.graph.hypothesis import Hypothesis
 CHUNK = 1024  # rows in one forward pass
 
 
+@checked
 def run_explanation(hypothesis: Hypothesis, data: Data) -> Any:
     """The value `[row, ...]` of I's output on the data; `hypothesis.I.activations(data, name)` gives any other value.
 
@@ -26,6 +28,7 @@ def run_explanation(hypothesis: Hypothesis, data: Data) -> Any:
     return hypothesis.I(as_columns(data))
 
 
+@checked
 @torch.no_grad()
 def explanation_accuracy(
     hypothesis: Hypothesis,

@@ -14,10 +14,11 @@ from torch import Tensor
 
 from scrubbing.engine.sampling.randomness import keyed_uniforms
 from scrubbing.errors import DataError, HypothesisError
+from scrubbing.errors.arguments import checked
 from scrubbing.experiments.accuracy import Decide, agreement_by_row, wilson
 from scrubbing.experiments.explanation import at_rows, in_chunks
 from scrubbing.graph import Graph
-from scrubbing.graph.data import Data, as_columns, at_least_one, whole_number
+from scrubbing.graph.data import Data, as_array, as_columns, at_least_one, seed_number
 from scrubbing.graph.hypothesis import Hypothesis
 
 Pairs = int | np.integer | Sequence[Any] | np.ndarray | Tensor
@@ -70,6 +71,7 @@ class InterchangeResult:
     __repr__ = __str__
 
 
+@checked
 @torch.no_grad()
 def interchange(
     hypothesis: Hypothesis,
@@ -108,7 +110,7 @@ def interchange(
     columns, h, of = as_columns(data), hypothesis, of or hypothesis.I.output
     replaced = _replaced(h, node, of)
     I, G = _cut(h.I, replaced, of), _cut(h.G, [h.image(node)], h.image(of))
-    chosen = _pairs(pairs, len(next(iter(columns.values()))), whole_number("seed", seed))
+    chosen = _pairs(pairs, len(next(iter(columns.values()))), seed_number(seed))
     agreed, moved = [], []
     for chunk in in_chunks(chosen):
         base, donor = at_rows(columns, chunk[:, 0]), at_rows(columns, chunk[:, 1])
@@ -151,7 +153,7 @@ def _cut(graph: Graph, columns: Sequence[str], of: str) -> Graph:
 
 
 def _pairs(pairs: Pairs | None, rows: int, seed: int) -> Int[np.ndarray, "pair 2"]:
-    if pairs is None or not np.ndim(pairs):
+    if pairs is None or isinstance(pairs, int | np.integer) or not np.ndim(as_array("pairs", pairs)):
         counter = np.arange(rows if pairs is None else at_least_one("pairs", pairs))
         bases, donors = ((rows * keyed_uniforms(seed, ("interchange", role), counter)) for role in ("base", "donor"))
         return np.stack([counter if pairs is None else bases, donors], axis=1).astype(np.int64)

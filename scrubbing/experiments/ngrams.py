@@ -1,19 +1,22 @@
 """What a language model that looks at no more than one token could do: unigram and bigram losses, counted on data."""
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Int
 
-from scrubbing.errors import DataError
-from scrubbing.graph.data import as_columns
+from scrubbing.errors import DataError, nearest
+from scrubbing.errors.arguments import check_between, checked
+from scrubbing.graph.data import as_columns, at_least_one
 
 Keys = Int[np.ndarray, "row position"]
 OtherKeys = Int[np.ndarray, "other_row other_position"]
 Values = Float[np.ndarray, "row position"]
 
 
+@checked
 def unigram(
     data: Mapping[str, Any],
     *,
@@ -39,6 +42,7 @@ def unigram(
     return _weighted(-np.log(_unigram(wanted, other, _vocabulary(wanted, other, d_vocab))), data, weights)
 
 
+@checked
 def bigram(
     data: Mapping[str, Any],
     *,
@@ -61,8 +65,7 @@ def bigram(
 
     Source: MacKay and Peto, "A hierarchical Dirichlet language model" (1995).
     """
-    if not strength > 0:
-        raise DataError(f"strength={strength}, but pairs that were never seen need more than 0")
+    check_between("strength", strength, 0, math.inf, "pairs that were never seen need some")
     wanted, given = _tokens(data, labels), _tokens(data, tokens)
     others = None if counted_on is None else (_tokens(counted_on, labels), _tokens(counted_on, tokens))
     d_vocab = _vocabulary(wanted, others and others[0], d_vocab)
@@ -92,7 +95,7 @@ def _counts(keys: Keys, other: OtherKeys | None) -> Values:
 
 def _vocabulary(wanted: Keys, other: OtherKeys | None, d_vocab: int | None) -> int:
     largest = int(max(wanted.max(), -1 if other is None else other.max()))
-    if d_vocab is not None and d_vocab <= largest:
+    if d_vocab is not None and at_least_one("d_vocab", d_vocab) <= largest:
         raise DataError(f"d_vocab={d_vocab}, but the labels go up to {largest}")
     return largest + 1 if d_vocab is None else d_vocab
 
@@ -114,5 +117,7 @@ def _tokens(data: Mapping[str, Any], name: str) -> Int[np.ndarray, "_ _"]:
 def _weighted(nats: Values, data: Mapping[str, Any], weights: str) -> Float[np.ndarray, " row"]:
     columns = as_columns(data)
     if weights not in columns:
+        if weights != "weights":
+            raise DataError(f"the data have no column weights={weights!r}{nearest(weights, columns)}")
         return nats.mean(axis=1)
     return (nats * np.asarray(columns[weights], dtype=np.float64)).sum(axis=1)

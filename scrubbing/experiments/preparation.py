@@ -1,8 +1,13 @@
 """Check the user's arguments, and turn them into a run: rows, policy and expressions."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence, Sized
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence, Sized
+from dataclasses import dataclass, field, fields, replace
+from functools import cached_property, partial
+from pathlib import Path
 from typing import Any, TypedDict, cast
+
+import numpy as np
+from jaxtyping import Float
 
 from scrubbing.engine.contract import check_features, check_network, refuse_training_mode
 from scrubbing.engine.evaluate import Evaluator
@@ -10,16 +15,20 @@ from scrubbing.engine.exact import refuse_too_many_rows
 from scrubbing.engine.features import Features
 from scrubbing.engine.interpreter import Interpreter
 from scrubbing.engine.memory import Memory, memory_in_bytes
-from scrubbing.engine.outcomes import Job
+from scrubbing.engine.outcomes import Job, Outputs
 from scrubbing.engine.planning import Planner
 from scrubbing.engine.policy import Policy, Unclaimed
 from scrubbing.engine.sampling.streams import Sample
 from scrubbing.engine.sequential import most_references, stopping_rule
-from scrubbing.errors import HypothesisError
+from scrubbing.errors import DataError, HypothesisError, nearest
+from scrubbing.errors.arguments import check_fields
 from scrubbing.experiments.arguments import (
     Baseline,
     Count,
+    Donors,
+    Hypotheses,
     Rows,
+    Together,
     baseline_of,
     by_name,
     check_names,
@@ -29,11 +38,16 @@ from scrubbing.experiments.arguments import (
     groups_of,
     number_drawn,
 )
-from scrubbing.graph.data import Columns, Data, as_columns, at_least_one, whole_number
+from scrubbing.experiments.engines import ChosenEngine, Engine, engine_of
+from scrubbing.experiments.populations import population_of, settings_of
+from scrubbing.experiments.progress import ShowProgress
+from scrubbing.graph.data import Columns, Data, as_columns, at_least_one, seed_number, whole_number
 from scrubbing.graph.hypothesis import Hypothesis
+from scrubbing.lens.components.narrowing import narrowed
 from scrubbing.lens.components.stacking import stacked
 from scrubbing.lens.language_data import check_language_columns
-from scrubbing.score import Stopping
+from scrubbing.score import Estimand, Population, Stopping
+from scrubbing.store import Store
 
 
 class Settings(TypedDict, total=False):
@@ -42,18 +56,21 @@ class Settings(TypedDict, total=False):
     references: Rows | None
     draws: Count
     others: str | Rows
-    donors: Mapping[str, Any] | None
+    donors: Donors | None
     exclude_self: bool
     unclaimed: Unclaimed
-    together: Sequence[Iterable[str]]
+    together: Together
     seed: Count
     exact: bool
     until: float | None
     memory: Memory | None
     check: bool
-    progress: bool | Callable[[int, int], None] | None
+    progress: ShowProgress
     cap: Count
-    store: Any
+    store: Store | Path | str | None
+    groups: Any
+    estimand: Estimand | None
+    engine: ChosenEngine
 
 
 @dataclass(frozen=True)
@@ -63,49 +80,84 @@ class Options:
     references: Rows | None = None
     draws: Count = 1
     others: str | Rows = "node"
-    donors: Mapping[str, Any] | None = None
+    donors: Donors | None = None
     exclude_self: bool = False
     unclaimed: Unclaimed = "resample"
-    together: Sequence[Iterable[str]] = ()
+    together: Together = ()
     seed: Count = 0
     exact: bool = False
     until: float | None = None
     memory: Memory | None = None
     check: bool = True
-    progress: bool | Callable[[int, int], None] | None = None
+    progress: ShowProgress = None
     cap: Count = 100_000
-    store: Any = None
+    store: Store | Path | str | None = None
+    groups: Any = None
+    estimand: Estimand | None = None
+    engine: ChosenEngine = None
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+
+    @classmethod
+    def of(cls, settings: Mapping[str, Any]) -> "Options":
+        """The options given by name. Raises `HypothesisError` for a name that is none."""
+        known = [f.name for f in fields(cls)]
+        for name in settings:
+            if name not in known:
+                raise HypothesisError(f"there is no setting {name!r}{nearest(name, known)}")
+        return cls(**settings)
+
+    @property
+    def elsewhere(self) -> "Options":
+        """The same in another process, which computes, and neither records nor shows anything."""
+        return replace(self, engine=None, store=None, progress=None)
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """A run that is planned and checked."""
+    """A run that is planned and checked. `plan` does so again, in another process."""
 
+    plan: Callable[[Options], "Prepared"] = field(repr=False)
     named: Mapping[Any, Hypothesis]
     data: Columns  # without made donors
+    options: Options
     jobs: Sequence[Job]
     planner: Planner
     evaluator: Evaluator
     settings: Mapping[str, Any]
-    exact: bool
     rule: Stopping | None
+    population: Population
 
     @property
     def sample(self) -> Sample:
         """The references and their donors."""
         return self.evaluator.sample
 
+    @cached_property
+    def outputs(self) -> Outputs:
+        """What is computed for the hypotheses."""
+        return Outputs.of(self.jobs, self.planner, len(self.sample))
+
+    @property
+    def exact(self) -> bool:
+        """Whether expectations are computed in place of draws."""
+        return self.options.exact
+
+    @property
+    def engine(self) -> Engine | None:
+        """Who computes; None for this process."""
+        return engine_of(self.options.engine)
+
 
 def prepare(
-    hypotheses: Hypothesis | Sequence[Hypothesis] | Mapping[str, Hypothesis],
+    hypotheses: Hypotheses,
     data: Data,
     baseline: Baseline,
     options: Options,
 ) -> Prepared:
     """Check the arguments and plan the run. Raises what `scrub` raises."""
     named = by_name(hypotheses)
-    if not isinstance(options.exact, bool):
-        raise HypothesisError(f"exact={options.exact!r} is no mode; choose False or True")
     columns = as_columns(data)
     draws = at_least_one("draws", options.draws)
     dataset_rows = len(next(iter(columns.values())))
@@ -115,11 +167,11 @@ def prepare(
         refuse_too_many_rows(dataset_rows, asked)
     policy = policy_of(options, dataset_rows)
     rule = _stopping_rule(options, policy, dataset_rows)
-    seed = whole_number("seed", options.seed)
+    seed = seed_number(options.seed)
     chosen = choose_references(rule.most if rule else references, dataset_rows, seed)
     sample = Sample(chosen, dataset_rows, seed=seed, draws=draws, exclude_self=options.exclude_self)
     interpreter = Interpreter(dict(columns), sample, memory_in_bytes(options.memory))
-    evaluator, planner = Evaluator(interpreter, stacked), Planner(policy, Features(interpreter))
+    evaluator, planner = Evaluator(interpreter, narrowed, stacked), Planner(policy, Features(interpreter))
     check_names(named, policy, columns, baseline)
     everything = [*named.values(), *(baseline_of(h, baseline) for h in named.values())]
     for network in dict.fromkeys(graph for h in everything for graph in (h.G.origin, h.G)):
@@ -128,6 +180,8 @@ def prepare(
         check_network(network, columns)
     for explanation in dict.fromkeys(h.I for h in everything):
         check_features(explanation, columns)
+    drawn = bool(rule or number_drawn(references))
+    population = population_of(options.estimand, options.groups, columns, chosen, drawn=drawn)
     settings = {
         "others": options.others if isinstance(options.others, str) else "pairing",
         "exclude_self": options.exclude_self,
@@ -135,11 +189,19 @@ def prepare(
         "together": [sorted(group) for group in policy.together],
         "donors": sorted(policy.donors),
         "exact": options.exact,
-        "references": "drawn" if rule or number_drawn(references) else "all" if references is None else "given",
+        "references": "drawn" if drawn else "all" if references is None else "given",
         "until": options.until,
+        **settings_of(population),
     }
     jobs = [Job.of(planner, h, baseline_of(h, baseline)) for h in named.values()]
-    return Prepared(named, columns, jobs, planner, evaluator, settings, options.exact, rule)
+    plan = partial(prepare, hypotheses, columns, baseline)
+    return Prepared(plan, named, columns, options, jobs, planner, evaluator, settings, rule, population)
+
+
+def refuse_engine(options: Options, of: str) -> None:
+    """Raise `HypothesisError` for an engine where this process computes."""
+    if options.engine is not None:
+        raise HypothesisError(f"engine= is no setting of {of}, which computes in this process; leave it out")
 
 
 def policy_of(options: Options, dataset_rows: int) -> Policy:
@@ -148,8 +210,6 @@ def policy_of(options: Options, dataset_rows: int) -> Policy:
     Raises `HypothesisError` for donors that exact mode cannot follow.
     """
     others = options.others
-    if not isinstance(options.donors or {}, Mapping):
-        raise HypothesisError(f"donors={options.donors!r} must map names of I to rows or functions: {{'A': rows}}")
     policy = Policy(
         others=others if isinstance(others, str) else fixed_rows("others", others, dataset_rows),
         donors={name: given_donors(name, donor, dataset_rows) for name, donor in (options.donors or {}).items()},
@@ -171,3 +231,11 @@ def _stopping_rule(options: Options, policy: Policy, dataset_rows: int) -> Stopp
         what = what if options.exact else "donors that are made are made for all references at once"
         raise HypothesisError(f"until= draws references a few at a time, and {what}; leave out one of them")
     return stopping_rule(options.until, most_references(options.references, dataset_rows))
+
+
+def check_finite(what: str, losses: Float[np.ndarray, " reference"], sample: Sample) -> None:
+    """Raise `DataError` with the row of the first reference whose loss is not finite."""
+    wrong = np.flatnonzero(~np.isfinite(losses))
+    if len(wrong):
+        row = sample.references[wrong[0]]
+        raise DataError(f"{what} of row {row} is {losses[wrong[0]]}; losses must be finite")

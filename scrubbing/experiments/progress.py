@@ -3,26 +3,26 @@
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Annotated
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from scrubbing.engine.evaluate import Advance
-from scrubbing.errors import DataError
 
 PATIENCE = 2.0  # seconds
 
+ShowProgress = Annotated[
+    bool | Callable[[int, int], None] | None, "True, False, None (on a terminal), or a function of (done, total)"
+]
+
 
 @contextmanager
-def showing_progress(
-    progress: bool | Callable[[int, int], None] | None, total: int, *, unit: str = "references"
-) -> Iterator[Advance]:
+def showing_progress(progress: ShowProgress, total: int, *, unit: str = "references") -> Iterator[Advance]:
     """A function to be told how much is done, and what it tells the user: a bar with rate and remaining time.
 
     `progress` is True, False, None (a bar if standard error is a terminal), or a function of (done, total).
     """
-    if not (progress is None or isinstance(progress, bool) or callable(progress)):
-        raise DataError(f"progress={progress!r} must be True, False, None or a function of (done, total)")
     if callable(progress):
         yield lambda done: progress(done, total)
         return

@@ -1,6 +1,5 @@
 """What a user should know of a run beside its numbers: claims without effect, and what was not done as asked."""
 
-import warnings
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -10,7 +9,8 @@ from scrubbing.engine.outcomes import Job
 from scrubbing.engine.plan import Scrubbed
 from scrubbing.engine.sampling.agreement import Classes, PositionClasses
 from scrubbing.engine.sampling.streams import Fixed, Sample
-from scrubbing.errors import ScrubbingWarning
+from scrubbing.errors import warn
+from scrubbing.graph.data import Columns
 from scrubbing.score import Score
 
 ALONE = 0.95  # of the references in classes of their own: what is left to be resampled is next to nothing
@@ -63,7 +63,7 @@ def warn_of_idle_claims(jobs: Mapping[Any, Job]) -> None:
     """Warn of claims without which the same would be passed on."""
     for key, job in jobs.items():
         for name in job.scrubbed.idle:
-            _warn(f"hypothesis {key!r}: the claim {name!r} changes nothing; without it, the same would be passed on")
+            warn(f"hypothesis {key!r}: the claim {name!r} changes nothing; without it, the same would be passed on")
 
 
 def warn_of_singletons(jobs: Mapping[Any, Job], scores: Mapping[Any, Score]) -> None:
@@ -73,11 +73,22 @@ def warn_of_singletons(jobs: Mapping[Any, Job], scores: Mapping[Any, Score]) -> 
         alone = {_name(n.path): n.singletons for n in score.vacuity.nodes if n.swapped <= 1 - ALONE}
         for name, share in alone.items():
             if share >= ALONE and score.references > 1 and name in I and not I[name].claims_inputs_alone:
-                _warn(
+                warn(
                     f"hypothesis {key!r}: {share:.0%} of the references are alone in their class of {name!r}, so that "
                     f"next to nothing was resampled there; claim a coarser feature, or reads(...) if all of it matters"
                 )
 
 
-def _warn(message: str) -> None:
-    warnings.warn(message, ScrubbingWarning, stacklevel=4)
+def warn_of_neighbours(scores: Mapping[Any, Score], columns: Columns) -> None:
+    """Warn of rows of tokens that look like windows of common texts, where no groups are given."""
+    tokens = columns.get("tokens")
+    if tokens is None or tokens.ndim != 2:
+        return
+    for key, score in scores.items():
+        correlation = score.correlation_of_neighbours
+        if correlation is not None:
+            warn(
+                f"hypothesis {key!r}: losses of neighbouring rows correlate ({correlation:.2f}), as those of one text "
+                f"do, so that its interval is too narrow; say with groups= which document or file each row is from"
+            )
+            return

@@ -1,8 +1,7 @@
 """Score hypotheses: what `scrub` does, from the user's arguments to the scores."""
 
-import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Unpack, overload
@@ -13,18 +12,23 @@ from scrubbing.engine.checks import check_networks
 from scrubbing.engine.cost import Cost, cost
 from scrubbing.engine.freedom import vacuity_of
 from scrubbing.engine.memory import Memory
-from scrubbing.engine.outcomes import Job, Outcome, Outputs, exact_outcomes, outcomes_until, sampled_outcomes
+from scrubbing.engine.outcomes import Job, Outcome, exact_outcomes, outcomes_until, sampled_outcomes
+from scrubbing.engine.participation import participation
+from scrubbing.engine.plan import Scrubbed
 from scrubbing.engine.policy import Unclaimed
 from scrubbing.engine.sampling.streams import Sample
 from scrubbing.engine.sequential import no_checkpoints
-from scrubbing.errors import DataError, ScrubbingWarning
-from scrubbing.experiments.arguments import Baseline, Count, Rows
-from scrubbing.experiments.preparation import Options, Prepared, Settings, prepare
-from scrubbing.experiments.progress import showing_progress
-from scrubbing.experiments.remarks import notes_of, warn_of_idle_claims, warn_of_singletons
+from scrubbing.errors import warn
+from scrubbing.errors.arguments import check_fields, checked
+from scrubbing.experiments.arguments import Baseline, Count, Donors, Hypotheses, Rows, Together
+from scrubbing.experiments.cluster import shared_by_workers, workers_of
+from scrubbing.experiments.engines import ChosenEngine
+from scrubbing.experiments.preparation import Options, Prepared, Settings, check_finite, prepare
+from scrubbing.experiments.progress import ShowProgress, showing_progress
+from scrubbing.experiments.remarks import notes_of, warn_of_idle_claims, warn_of_neighbours, warn_of_singletons
 from scrubbing.graph.data import Data
 from scrubbing.graph.hypothesis import Hypothesis
-from scrubbing.score import Score, Stopping, make_score, recalled
+from scrubbing.score import Estimand, Estimate, Participation, Score, Stopping, make_score, recalled
 from scrubbing.store import Store, as_store
 from scrubbing.store.identity import Described, describe
 from scrubbing.store.recording import Recording, recording
@@ -50,6 +54,9 @@ class Case:
     baseline: Baseline
     settings: Mapping[str, Any] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        check_fields(self)
+
     def score(self, **settings: Any) -> Score:
         """Score it with `scrub`; `settings` take the place of its own. Raises what `scrub` raises."""
         scores = scrub({self.name: self.hypothesis}, self.data, baseline=self.baseline, **{**self.settings, **settings})
@@ -66,26 +73,30 @@ def scrub(
 def scrub(
     hypotheses: Mapping[str, Hypothesis], data: Data, *, baseline: Baseline, **settings: Unpack[Settings]
 ) -> dict[str, Score]: ...
+@checked
 def scrub(
-    hypotheses: Hypothesis | Sequence[Hypothesis] | Mapping[str, Hypothesis],
+    hypotheses: Hypotheses,
     data: Data,
     *,
     baseline: Baseline,
     references: Rows | None = None,
     draws: Count = 1,
     others: str | Rows = "node",
-    donors: Mapping[str, Any] | None = None,
+    donors: Donors | None = None,
     exclude_self: bool = False,
     unclaimed: Unclaimed = "resample",
-    together: Sequence[Iterable[str]] = (),
+    together: Together = (),
     seed: Count = 0,
     exact: bool = False,
     until: float | None = None,
     memory: Memory | None = None,
     check: bool = True,
-    progress: bool | Callable[[int, int], None] | None = None,
+    progress: ShowProgress = None,
     cap: Count = 100_000,
     store: Store | Path | str | None = None,
+    groups: Any = None,
+    estimand: Estimand | None = None,
+    engine: ChosenEngine = None,
 ) -> Score | list[Score] | dict[str, Score]:
     """Causal scrubbing: swap all that a hypothesis calls interchangeable, and report how much of the loss survives.
 
@@ -112,6 +123,10 @@ def scrub(
     - `until`: draw references until every interval has this half-width (0.02 is two percentage points), at most
       `references` of them; the intervals stay valid however often one looks
     - `seed`: the same seed gives the same references and donors
+    - `groups`: a column, or a value for each row, of which rows belong together: a document, file, template or prompt
+      family. Each group is then one observation
+    - `estimand`: what is estimated, the mean over the "source" of the data, of which they are a sample, or over the
+      "dataset". By default the source; the dataset where references are drawn from it
 
     With which donors:
 
@@ -134,6 +149,7 @@ def scrub(
     - `cap`: the most streams of donors that a hypothesis may need
     - `store`: a file, or a `Store`, that keeps every score. An interrupted run continues from its finished chunks. A
       run that is in the store is not computed again: `score.recalled` says when it was made
+    - `engine`: who computes: this process, or the workers of a cluster ("ray", or an `Engine`)
 
     Raises `HypothesisError` for wrong hypotheses and options, `DataError` for data and values that cannot be used,
     `GraphError` for networks that are random or rewritten wrongly, `NodeError` where a function of a node raises, and
@@ -154,11 +170,14 @@ def scrub(
         until=until,
         memory=memory,
         cap=cap,
+        groups=groups,
+        estimand=estimand,
+        engine=engine,
     )
     prepared = prepare(hypotheses, data, baseline, options)
     jobs = dict(zip(prepared.named, prepared.jobs, strict=True))
     warn_of_idle_claims(jobs)
-    with recording(as_store(store), partial(_described, prepared)) as record:
+    with recording(as_store(store), partial(described, prepared)) as record:
         recorded = record.answer() if record else None
         if recorded is not None:
             scores = [
@@ -171,13 +190,15 @@ def scrub(
                 record.keep(scores)
     named = dict(zip(prepared.named, scores, strict=True))
     warn_of_singletons(jobs, named)
+    warn_of_neighbours(named, prepared.data)
     if isinstance(hypotheses, Hypothesis):
         return scores[0]
     return named if isinstance(hypotheses, Mapping) else scores
 
 
+@checked
 def explain(
-    hypotheses: Hypothesis | Sequence[Hypothesis] | Mapping[str, Hypothesis],
+    hypotheses: Hypotheses,
     data: Data,
     *,
     baseline: Baseline,
@@ -185,7 +206,8 @@ def explain(
 ) -> Cost:
     """Count what `scrub` would take with the same arguments, without running it: calls, operations, bytes.
 
-    The count is made on a few draws, and scaled to all of them. `print` the result, or read its fields.
+    The count is made on a few draws, and scaled to all of them. `print` the result, or read its fields. With `engine=`
+    it says how the workers would share the run; none is started.
 
     >>> from scrubbing import Graph, Hypothesis, explain, reads
     >>> G = Graph(a=lambda x: 2 * x, loss=lambda a, y: (a - y) ** 2)
@@ -196,12 +218,13 @@ def explain(
 
     Raises what `scrub` raises before it computes losses: `HypothesisError`, `DataError`, `NodeError`.
     """
-    prepared = prepare(hypotheses, data, baseline, Options(**settings))
-    outputs = Outputs.of(prepared.jobs, prepared.planner, len(prepared.sample))
-    return cost(prepared.evaluator, outputs.roots, len(prepared.jobs))
+    prepared = prepare(hypotheses, data, baseline, Options.of(settings))
+    found = cost(prepared.evaluator, prepared.outputs.roots, len(prepared.jobs))
+    return found.model_copy(update={"shared": shared_by_workers(prepared, found)}) if prepared.engine else found
 
 
-def _described(prepared: Prepared) -> Described:
+def described(prepared: Prepared) -> Described:
+    """What the run's result depends on."""
     return describe(
         list(prepared.named.values()),
         [job.baseline for job in prepared.jobs],
@@ -209,37 +232,40 @@ def _described(prepared: Prepared) -> Described:
         policy=prepared.planner.policy,
         sample=prepared.sample,
         settings={**prepared.settings, "memory": prepared.evaluator.interpreter.memory},
+        threads=f"{prepared.engine.threads} of each worker" if prepared.engine else None,
     )
 
 
-def _computed(
-    prepared: Prepared, record: Recording | None, *, check: bool, progress: bool | Callable[[int, int], None] | None
-) -> list[Score]:
+def _computed(prepared: Prepared, record: Recording | None, *, check: bool, progress: ShowProgress) -> list[Score]:
     if check:
         check_networks([job.hypothesis.G for job in prepared.jobs], prepared.planner, prepared.evaluator.interpreter)
     outcomes, sample, rule = _outcomes(prepared, record, progress)
     scores = [
-        _score(name, job, outcome, sample, prepared.settings, rule)
+        _score(name, job, outcome, sample, prepared, rule)
         for name, job, outcome in zip(prepared.named, prepared.jobs, outcomes, strict=True)
     ]
     if rule and not rule.reached:
-        warnings.warn(rule.not_reached, ScrubbingWarning, stacklevel=3)
+        warn(rule.not_reached)
     return scores
 
 
 def _outcomes(
-    prepared: Prepared, record: Recording | None, progress: bool | Callable[[int, int], None] | None
+    prepared: Prepared, record: Recording | None, progress: ShowProgress
 ) -> tuple[list[Outcome], Sample, Stopping | None]:
     """The losses of each job, the references that they were measured on, and why no more were drawn."""
     jobs, planner, evaluator, exact = prepared.jobs, prepared.planner, prepared.evaluator, prepared.exact
     total, unit = (len(jobs), "hypotheses") if exact else (len(prepared.sample), "references")
+    outputs, workers = prepared.outputs, workers_of(prepared)
     with showing_progress(progress, total, unit=unit) as advance:
+        if exact and workers:
+            return workers.outcomes(advance), prepared.sample, None
         if exact:
-            return exact_outcomes(jobs, planner, evaluator, advance), prepared.sample, None
-        outputs = Outputs.of(jobs, planner, total)
+            source = prepared.population.estimand == "source"
+            return exact_outcomes(jobs, planner, evaluator, advance, source=source), prepared.sample, None
+        evaluator = replace(evaluator, workers=workers)
         checkpoints_for = partial(record.checkpoints, len(outputs.roots)) if record else no_checkpoints
         if prepared.rule:
-            return outcomes_until(prepared.rule, outputs, evaluator, advance, checkpoints_for)
+            return outcomes_until(prepared.rule, outputs, evaluator, advance, checkpoints_for, prepared.population)
         return sampled_outcomes(outputs, evaluator, advance, checkpoints_for), prepared.sample, None
 
 
@@ -249,13 +275,20 @@ def _donors(job: Job, sample: Sample, *, exact: bool) -> dict[str, np.ndarray]:
 
 
 def _score(
-    name: Any, job: Job, outcome: Outcome, sample: Sample, settings: Mapping[str, Any], stopping: Stopping | None
+    name: Any, job: Job, outcome: Outcome, sample: Sample, prepared: Prepared, stopping: Stopping | None
 ) -> Score:
     for kind, losses in (("own", outcome.original), ("scrubbed", outcome.scrubbed.loss)):
-        wrong = np.flatnonzero(~np.isfinite(losses))
-        if len(wrong):
-            row = sample.references[wrong[0]]
-            raise DataError(f"the network's {kind} loss of row {row} is {losses[wrong[0]]}; losses must be finite")
+        check_finite(f"the network's {kind} loss", losses, sample)
+    settings, exact = prepared.settings, prepared.exact
+
+    def donated(planned: Scrubbed, estimate: Estimate) -> Participation | None:
+        if estimate.draws is None:
+            return Participation(exact=True) if exact else None
+        drawn = replace(sample, draws=estimate.draws.shape[1]) if exact else sample
+        return participation(
+            planned, drawn, estimate.draws, exact=exact, donors=prepared.population.estimand == "source"
+        )
+
     return make_score(
         name=name if isinstance(name, str) else None,
         rows=sample.references,
@@ -266,8 +299,11 @@ def _score(
         draws=sample.draws,
         seed=sample.seed,
         settings=dict(settings),
-        vacuity=vacuity_of(job.scrubbed, sample, exact=settings["exact"]),
-        donors=_donors(job, sample, exact=settings["exact"]),
+        vacuity=vacuity_of(job.scrubbed, sample, exact=exact),
+        donors=_donors(job, sample, exact=exact),
         stopping=stopping,
         notes=notes_of(job.scrubbed, sample),
+        population=prepared.population,
+        donated=donated(job.scrubbed, outcome.scrubbed),
+        donated_baseline=donated(job.unexplained, outcome.baseline),
     )

@@ -1,6 +1,6 @@
 """For one reference, which of the donors that stood in did the damage: its recorded donors, put back one at a time."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +15,9 @@ from scrubbing.engine.plan import scrubbed
 from scrubbing.engine.planning import Planner
 from scrubbing.engine.policy import Policy, Unclaimed
 from scrubbing.engine.sampling.streams import Fixed, Given, Sample, Stream
-from scrubbing.errors import DataError, HypothesisError
+from scrubbing.errors import DataError, HypothesisError, displayed
+from scrubbing.errors.arguments import checked
+from scrubbing.experiments.arguments import Together, groups_of
 from scrubbing.graph.data import as_columns
 from scrubbing.graph.hypothesis import Hypothesis
 from scrubbing.score import Score
@@ -87,12 +89,16 @@ class Swaps:
             ["a node without its donor runs on its reader's own datum"],
         )
 
+    def _repr_mimebundle_(self, **_: Any) -> dict[str, str]:
+        return displayed(self)
+
     def __str__(self) -> str:
         return rendered(self)
 
     __repr__ = __str__
 
 
+@checked
 def single_swaps(
     hypothesis: Hypothesis,
     data: Mapping[str, Any],
@@ -101,7 +107,7 @@ def single_swaps(
     reference: int | None = None,
     draw: int = 0,
     unclaimed: Unclaimed | None = None,
-    together: Sequence[Sequence[str]] | None = None,
+    together: Together | None = None,
 ) -> Swaps:
     """Which single donor broke a reference: put its recorded donors in one at a time, and all but one.
 
@@ -125,6 +131,8 @@ def single_swaps(
     columns = as_columns(data)
     rows = len(next(iter(columns.values())))
     at = _place(score, reference)
+    if not 0 <= draw < score.draws:
+        raise DataError(f"draw={draw}, but the score has the draws 0 to {score.draws - 1}")
     row = score.by_reference.reference[at]
     recorded = _recorded(score, at * score.draws + draw, rows)
     policy = _policy(score, unclaimed, together)
@@ -213,7 +221,7 @@ def _recorded(score: Score, place: int, rows: int) -> dict[str, Int[np.ndarray, 
     return recorded
 
 
-def _policy(score: Score, unclaimed: Unclaimed | None, together: Sequence[Sequence[str]] | None) -> Policy:
+def _policy(score: Score, unclaimed: Unclaimed | None, together: Together | None) -> Policy:
     """The policy that a score was made with, as far as it says which donors there are."""
     settings = score.settings
     if unclaimed is None:
@@ -228,7 +236,7 @@ def _policy(score: Score, unclaimed: Unclaimed | None, together: Sequence[Sequen
         others=placeholder if paired else settings["others"],
         exclude_self=settings["exclude_self"],
         unclaimed=unclaimed,
-        together=tuple(frozenset(group) for group in (settings["together"] if together is None else together)),
+        together=groups_of(settings["together"] if together is None else together),
     )
 
 

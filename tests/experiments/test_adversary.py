@@ -20,6 +20,7 @@ from known_answers import (
     WRONG_OR,
     chain_loss,
 )
+from sampled import by_default
 
 from hypotheses.toy import CLAIMS as TOY_CLAIMS
 from hypotheses.toy import NETWORK, digits
@@ -42,10 +43,10 @@ def test_a_wrong_claim_that_recovers_everything_leaves_most_references_wrong_at_
 
 @pytest.mark.usefixtures("unchecked")
 def test_the_search_comes_near_the_known_worst_case_from_below():
-    found, exact = (worst_donors(WRONG, DIGITS, references=200, exact=exact) for exact in (False, True))
+    found, exact = (worst_donors(WRONG, DIGITS, references=25, exact=exact) for exact in (False, True))
     assert not found.exact
     assert (found.worst <= exact.worst).all()
-    assert exact.share_above(0.5) == pytest.approx(21 / 25, abs=0.1)
+    assert exact.share_above(0.5) == pytest.approx(21 / 25, abs=0.15)
     assert found.share_above(0.5) >= 0.95 * exact.share_above(0.5)
 
 
@@ -82,7 +83,7 @@ def test_the_worst_case_is_what_an_enumeration_finds_and_the_search_comes_near_i
     assert found.sum() >= 0.85 * sum(expected)
 
 
-@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize("seed", by_default(range(2)))
 @pytest.mark.parametrize("settings", [{}, {"exclude_self": True}, {"others": "input"}, {"others": "reference"}])
 def test_the_donors_found_are_permitted_and_leave_the_loss_found(settings, seed):
     found = worst_donors(H, CHAIN_ROWS, starts=1, sweeps=1, candidates=3, seed=seed, **settings)
@@ -103,6 +104,7 @@ def test_the_donors_found_are_permitted_and_leave_the_loss_found(settings, seed)
     assert (found.worst >= scrub(H, CHAIN_ROWS, baseline=H, seed=seed, **settings).by_reference.scrubbed).all()
 
 
+@pytest.mark.usefixtures("unchecked")
 def test_donors_that_no_longer_agree_with_those_above_them_are_drawn_anew():
     """b is worst with x = 3 and a with an even x, but a must be odd where b is: 2 and 6 are the worst permitted."""
     G = Graph(a=lambda x: 100 * (x % 2 == 0) + x, b=lambda a, x: a + 10 * x, loss=lambda b: 1.0 * b)
@@ -153,7 +155,7 @@ def test_it_prints_as_a_table_of_80_columns_that_says_what_it_bounds():
 
 
 def test_mistakes_are_named():
-    with pytest.raises(DataError, match="starts=2, sweeps=0, candidates=32, but at least one each"):
+    with pytest.raises(DataError, match="sweeps=0, but at least one sweep is needed"):
         worst_donors(H, CHAIN_ROWS, sweeps=0)
     with pytest.raises(HypothesisError, match="others='nodes' is no policy"):
         worst_donors(H, CHAIN_ROWS, others="nodes")

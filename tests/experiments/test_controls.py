@@ -14,7 +14,9 @@ from scrubbing import (
     Hypothesis,
     HypothesisError,
     bins,
+    circuit,
     per_position,
+    random_circuit,
     random_controls,
     random_features,
     random_nodes,
@@ -22,7 +24,9 @@ from scrubbing import (
     scrub,
     with_row_numbers,
 )
-from scrubbing.experiments.controls import ROW, kinds
+from scrubbing.experiments.controls import claims_of
+from scrubbing.experiments.random_circuits import claimed_edges
+from scrubbing.experiments.random_hypotheses import ROW, kinds
 from scrubbing.lens import transformer
 
 H = Hypothesis(CHAIN, CHAIN_CLAIMS)
@@ -149,20 +153,62 @@ def test_a_true_hypothesis_beats_every_random_one():
     assert table["recovered"][0] > 0.99 > 0.3 > table["recovered"][1:].max()
 
 
-def test_ties_count_against_the_hypothesis_and_are_said_to_be_itself():
+def test_the_hypothesis_is_never_among_its_controls_nor_one_of_them_there_twice():
     found = random_controls(OR, digits(), baseline=KNOWS_NOTHING, controls="nodes", count=30)
-    assert found.as_good == found.itself > 0  # one in six arrangements of three nodes
-    assert f"{found.itself} of them are the hypothesis itself" in str(found)
+    assert len(found.controls) == 5  # six arrangements of three nodes, less its own
+    assert len({control.scrubbed for control in found.controls}) == 5
+    assert (found.as_good, found.p_value) == (0, 1 / 6)
+    assert "there are no more than these 5" in str(found)
+
+
+def test_classes_dealt_out_as_they_were_are_no_control():
+    """Of four rows in two classes of two there are two other partitions."""
+    G = Graph(a=lambda x: x, loss=lambda a, y: (a - y).abs())
+    h = Hypothesis(G, Graph(a=lambda x: x // 2, loss=reads("a", "y")))
+    data = {"x": torch.arange(4), "y": torch.arange(4)}
+    found = random_controls(h, data, baseline=Graph(loss=reads("y")), exact=True, count=50)
+    assert len(found.controls) == 2
+
+
+def test_claims_that_are_the_same_under_other_names_are_one_hypothesis():
+    swapped = Hypothesis(NETWORK, Graph(B=reads("z1"), A=reads("z2"), D=reads("A", "B"), loss=reads("D", "y")),
+                         {"A": "B", "B": "A"})  # fmt: skip
+    plain = Hypothesis(NETWORK, Graph(A=reads("z1"), B=reads("z2"), D=reads("B", "A"), loss=reads("D", "y")))
+    assert claims_of(swapped) == claims_of(plain) != claims_of(OR)
+
+
+def test_circuits_of_its_size_are_the_harder_null():
+    found = random_controls(OR, digits(), baseline=KNOWS_NOTHING, controls="circuits", count=30)
+    kept = {frozenset(set("ABC") & set(random_circuit(OR, seed=seed).I["D"].inputs)) for seed in range(30)}
+    assert kept == {frozenset("AB"), frozenset("AC"), frozenset("BC")}
+    assert len(found.controls) == 3
+    assert found.reach_baseline == 1
+    features = random_controls(OR, digits(), baseline=KNOWS_NOTHING, count=19)
+    assert max(found.losses["recovered"][1:]) > 0.99 > 0.3 > max(features.losses["recovered"][1:])
+    assert f"{round(19 * features.reach_baseline)} of 19 reach the baseline's level" in str(features)
+
+
+def test_a_circuit_is_no_larger_than_the_hypothesis_and_all_of_it_is_read():
+    G = transformer(random_transformer())
+    h = circuit(G, "embed a0_h0 a1_h1 a1_h2")
+    size = len(claimed_edges(h))
+    sizes = [len(claimed_edges(random_circuit(h, seed=seed))) for seed in range(20)]
+    assert size - 3 <= min(sizes) <= max(sizes) <= size
+    small = Hypothesis(G, Graph(loss=reads("labels", "weights")))
+    with pytest.raises(HypothesisError, match=r"^the hypothesis claims 0 edges between nodes"):
+        random_circuit(small)
 
 
 def test_controls_may_be_given_or_made():
     worse = Hypothesis(NETWORK, TOY_CLAIMS["the first digit alone"])
-    given = random_controls(OR, digits(), baseline=KNOWS_NOTHING, controls=[worse, OR])
-    assert (given.as_good, given.itself, given.p_value) == (1, 1, 2 / 3)
+    given = random_controls(OR, digits(), baseline=KNOWS_NOTHING, controls=[worse, OR, worse])
+    assert (given.as_good, len(given.controls), given.p_value) == (0, 1, 1 / 2)
     seeds = []
     made = random_controls(OR, digits(), baseline=KNOWS_NOTHING, count=3, controls=lambda s: seeds.append(s) or worse)
-    assert len(set(seeds)) == 3
-    assert made.as_good == 0
+    assert len(set(seeds)) == len(seeds) > 3
+    assert (made.as_good, len(made.controls)) == (0, 1)
+    with pytest.raises(HypothesisError, match=r"^every control is the hypothesis itself"):
+        random_controls(OR, digits(), baseline=KNOWS_NOTHING, controls=[OR])
 
 
 @pytest.mark.usefixtures("unchecked")
@@ -173,14 +219,14 @@ def test_the_p_value_of_a_random_hypothesis_is_uniform():
     G = Graph(a=lambda x: 1 * x, loss=lambda a, y: (a - y) ** 2)
     h = Hypothesis(G, Graph(a=lambda x: x > 0, loss=reads("a", "y")))
     p = []
-    for seed in range(80):
+    for seed in range(40):
         some = [random_features(h, data, seed=1000 * seed + i) for i in range(5)]
         found = random_controls(
             some[0], data, baseline=Graph(loss=reads("y")), controls=some[1:], seed=seed, check=False
         )
         p.append(found.p_value)
     for k in (1, 2, 3, 4):
-        assert abs(np.mean(np.array(p) <= k / 5 + 1e-9) - k / 5) <= 4 * np.sqrt(k / 5 * (1 - k / 5) / 80)
+        assert abs(np.mean(np.array(p) <= k / 5 + 1e-9) - k / 5) <= 4 * np.sqrt(k / 5 * (1 - k / 5) / 40)
 
 
 def test_it_prints_as_a_table_of_80_columns():
@@ -191,9 +237,9 @@ def test_it_prints_as_a_table_of_80_columns():
 
 
 def test_mistakes_are_named():
-    with pytest.raises(HypothesisError, match='controls=\'feature\' is neither "features" nor "nodes"'):
+    with pytest.raises(HypothesisError, match='controls=\'feature\' is none of "features", "nodes" and "circuits"'):
         random_controls(OR, digits(), baseline=KNOWS_NOTHING, controls="feature")
-    with pytest.raises(DataError, match="count=0, but at least one control"):
+    with pytest.raises(DataError, match="count=0, but at least one count is needed"):
         random_controls(OR, digits(), baseline=KNOWS_NOTHING, count=0)
     with pytest.raises(DataError, match="there are no controls"):
         random_controls(OR, digits(), baseline=KNOWS_NOTHING, controls=[])

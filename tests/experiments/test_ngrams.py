@@ -69,5 +69,5 @@ def test_mistakes_are_named():
         unigram({"labels": DATA["labels"].float()})
     with pytest.raises(DataError, match="d_vocab=3, but the labels go up to 4"):
         unigram(DATA, d_vocab=3)
-    with pytest.raises(DataError, match="strength=0, but pairs that were never seen need more"):
+    with pytest.raises(DataError, match="strength=0, but it must be a number above 0: pairs that were never"):
         bigram(DATA, strength=0)

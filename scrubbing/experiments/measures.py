@@ -1,0 +1,127 @@
+"""Interventions that are no hypotheses: what nodes compute is replaced, and all that follows is computed again."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import replace
+from functools import partial
+from typing import Unpack
+
+from scrubbing.engine.checks import check_networks
+from scrubbing.engine.outcomes import Job, Outcome, sampled_outcomes
+from scrubbing.engine.sampling.streams import Fixed
+from scrubbing.errors import HypothesisError
+from scrubbing.errors.arguments import checked
+from scrubbing.experiments.arguments import Baseline
+from scrubbing.experiments.circuits import kept
+from scrubbing.experiments.cluster import workers_of
+from scrubbing.experiments.instead import Interventions, intervened
+from scrubbing.experiments.preparation import Options, Prepared, Settings, check_finite, prepare
+from scrubbing.experiments.progress import showing_progress
+from scrubbing.graph import Graph, reads
+from scrubbing.graph.data import Columns, Data, as_columns
+from scrubbing.graph.hypothesis import Hypothesis
+from scrubbing.score import Score, make_score
+from scrubbing.score.vacuity import Vacuity
+
+IMPOSSIBLE = ("exact", "until", "donors", "together", "store", "draws")  # settings that interventions have no use for
+
+
+@checked
+def measure(
+    G: Graph,
+    interventions: Mapping[str, Interventions],
+    data: Data,
+    *,
+    baseline: Baseline | None = None,
+    **settings: Unpack[Settings],
+) -> dict[str, Score]:
+    """What is left of the network's performance when nodes are given other values: `{name: {node: instead}}`.
+
+    What follows a replaced node is computed again, but for nodes that are replaced themselves. `instead` is
+
+    - `donor(rows)`: the node's value in another row, `rows[i]` for row i
+    - `mean(by=column, over=column)` or "mean": its mean over the rows of the data with the same value of a column, or
+      over all; of those rows that a column marks
+    - "zero": zeros
+    - "clean": its own value in the plain run, whatever happens upstream of it: frozen
+    - `add(node, alpha)`: its value, and `alpha` times another node's
+    - a function of its value, whose further parameters name nodes and columns: `lambda value, a0_h1: value - a0_h1`
+    - `at(positions, instead)`: any of these at some positions, and its own value elsewhere (`at(..., elsewhere=True)`:
+      the other way round)
+
+    Other nodes' values are those of the plain run, and so is what a donor, a mean or "clean" gives; its own value is
+    that of the run with everything upstream replaced. In a transformer, output biases belong to the readers of the
+    stream: replacing what a head or an MLP writes leaves them as they are.
+
+    `baseline` recovers 0%; by default what is left if the output knows its own columns alone (labels, weights). Of the
+    settings of `scrub`, `others`, `unclaimed` and `exclude_self` are the baseline's; `references`, `seed`, `memory`,
+    `check` and `progress` mean what they mean there.
+
+    >>> from scrubbing import Graph, donor, measure
+    >>> G = Graph(a=lambda x: 2 * x, b=lambda a: a + 1, loss=lambda a, b, y: (a + b - y) ** 2)
+    >>> data = {"x": [0.0, 1.0, 2.0], "y": [1.0, 5.0, 9.0]}
+    >>> scores = measure(G, {"zero": {"a": "zero"}, "frozen": {"a": "zero", "b": "clean"}}, data)
+    >>> {name: score.losses["scrubbed"].tolist() for name, score in scores.items()}
+    {'zero': [0.0, 16.0, 64.0], 'frozen': [0.0, 4.0, 16.0]}
+
+    Raises `HypothesisError` for settings that make no sense here, `GraphError` for an unknown node and for what is no
+    intervention, `DataError` for rows and columns that do not fit and for values that are no numbers.
+
+    Source: Wang et al. 2022, Interpretability in the Wild (mean ablation by template); Meng et al. 2022, Locating and
+    Editing Factual Associations (activation patching).
+    """
+    refuse_settings(settings, "measure")
+    options = Options.of(settings)
+    prepared = _planned(G, interventions, as_columns(data), baseline, options)
+    if options.check:
+        check_networks([G], prepared.planner, prepared.evaluator.interpreter)
+    evaluator = replace(prepared.evaluator, workers=workers_of(prepared))
+    with showing_progress(options.progress, len(prepared.sample), unit="references") as advance:
+        outcomes = sampled_outcomes(prepared.outputs, evaluator, advance)
+    found = zip(interventions, prepared.jobs, outcomes, strict=True)
+    return {name: _score(name, job, outcome, prepared) for name, job, outcome in found}
+
+
+def _planned(
+    G: Graph,
+    interventions: Mapping[str, Interventions],
+    columns: Columns,
+    baseline: Baseline | None,
+    options: Options,
+) -> Prepared:
+    """The run with one job for each intervention, in place of hypotheses."""
+    output, known = G.output, [i for i in G[G.output].inputs if i not in G]
+    everything = Hypothesis(G, Graph(kept(G, output)))
+    prepared = prepare(everything, columns, baseline or Graph({output: reads(*known)}), options)
+    (job,) = prepared.jobs
+    jobs = [replace(job, scrubbed=intervened(repr(name), G, nodes, prepared)) for name, nodes in interventions.items()]
+    return replace(prepared, jobs=jobs, plan=partial(_planned, G, interventions, columns, baseline))
+
+
+def refuse_settings(settings: Mapping[str, object], of: str) -> None:
+    """Raise `HypothesisError` for settings of `scrub` that interventions have no use for."""
+    for name in settings:
+        if name in IMPOSSIBLE:
+            raise HypothesisError(f"{name}= is no setting of {of}: interventions draw no donors")
+
+
+def _score(name: str, job: Job, outcome: Outcome, prepared: Prepared) -> Score:
+    sample = prepared.sample
+    check_finite(f"under {name!r} the loss", outcome.scrubbed.loss, sample)
+    # As of an unclaimed input: any row could have stood in, or none where nothing was replaced.
+    bits = 0.0 if job.scrubbed.output is job.original else math.log2(sample.dataset_rows)
+    fixed = {n: s for n, s in job.scrubbed.streams.items() if isinstance(s, Fixed)}
+    return make_score(
+        name=name,
+        rows=sample.references,
+        original=outcome.original,
+        baseline=outcome.baseline,
+        scrubbed=outcome.scrubbed,
+        precision=outcome.precision,
+        draws=sample.draws,
+        seed=sample.seed,
+        settings=dict(prepared.settings),
+        vacuity=Vacuity(nodes=(), bits=bits),
+        donors={node: sample.rows(stream) for node, stream in fixed.items()},
+        population=prepared.population,
+    )
