@@ -5,10 +5,14 @@ from typing import Annotated
 import typer
 
 from scrubbing.cli.comparing import compare
+from scrubbing.cli.drawing import draw
 from scrubbing.cli.explaining import explain
 from scrubbing.cli.exporting import export
 from scrubbing.cli.listing import history
+from scrubbing.cli.merging import merge
+from scrubbing.cli.reporting import report
 from scrubbing.cli.scoring import score
+from scrubbing.cli.showing import app as live
 from scrubbing.cli.suites import installed
 
 HELP = "How much of what a network does does an explanation account for?"
@@ -23,9 +27,13 @@ app = typer.Typer(
 for name, command in {
     "score": score,
     "explain": explain,
+    "draw": draw,
+    "report": report,
+    "app": live,
     "list": installed,
     "history": history,
     "compare": compare,
+    "merge": merge,
     "export": export,
 }.items():
     app.command(name)(command)

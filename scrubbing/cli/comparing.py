@@ -28,7 +28,7 @@ def compare(
             min=1,
             max=MOST,
             show_default=False,
-            help="How many hypotheses were tried in all; by default as many as the store has for this model and data.",
+            help="How many hypotheses were tried in all; by default as many as the store has for this model and suite.",
         ),
     ] = None,
     store: StoreOption = None,
@@ -89,6 +89,6 @@ def _named(given: Sequence[str], scores: Sequence["Score"]) -> "dict[str, Score]
 
 
 def _tried(store: "Store", ids: Sequence[int]) -> int:
-    """How many hypotheses the store has on the model and data of these scores."""
-    on = {(entry.model, entry.data) for entry in store.history() if entry.id in ids}
-    return max((store.tried(*model_and_data) for model_and_data in on), default=0)
+    """How many hypotheses the store has on the model and behaviour of these scores."""
+    about = {(entry.model, entry.suite) for entry in store.history() if entry.id in ids}
+    return max((store.tried(model, suite) for model, suite in about), default=0)

@@ -1,8 +1,10 @@
 """`scrubbing explain`."""
 
 from scrubbing.cli.options import (
+    AddressOption,
     DataFile,
     DeviceOption,
+    EngineOption,
     MemoryOption,
     ModelFolder,
     OnlyOption,
@@ -11,6 +13,7 @@ from scrubbing.cli.options import (
     ReferencesOption,
     SetOption,
     SuiteArgument,
+    WorkersOption,
 )
 
 
@@ -24,6 +27,9 @@ def explain(
     dtype: PrecisionOption = Precision.float32,
     device: DeviceOption = "cpu",
     memory: MemoryOption = None,
+    engine: EngineOption = None,
+    address: AddressOption = None,
+    workers: WorkersOption = None,
 ) -> None:
     """Count what scoring would take, before it is done: calls, operations and bytes.
 
@@ -32,15 +38,17 @@ def explain(
         scrubbing explain induction --memory 512MiB
 
     Equal calls are counted once, for they are made once. A call is plain where all that it sees comes from one stream
-    of rows, as in an ordinary forward pass, and mixed where it sees several.
+    of rows, as in an ordinary forward pass, and mixed where it sees several. `--engine ray --workers 8` says how eight
+    workers would share it, and starts none.
     """
     from rich.console import Group
     from rich.text import Text
 
     from scrubbing.cli.output import show
-    from scrubbing.cli.settings import scrub_settings
+    from scrubbing.cli.settings import engine_of, scrub_settings
     from scrubbing.cli.suites import experiments
 
     chosen = experiments(suite, model=model, data=data, only=only, options=options, dtype=dtype, device=device)
-    cost = chosen.cost(**scrub_settings(chosen, references=references, memory=memory))
+    spread = engine_of(engine, address=address, workers=workers, device=device)
+    cost = chosen.cost(**scrub_settings(chosen, references=references, memory=memory, engine=spread))
     show(Group(Text(f"{chosen.title}: what scoring takes", style="bold"), cost.table()))

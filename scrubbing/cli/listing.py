@@ -29,6 +29,6 @@ def history(
 
     with connected(store_file(store)) as connection:
         entries = read_entries(connection, last=last, suite=suite, name=name, model=model, data=data)
-        measured = dict.fromkeys((entry.model, entry.data) for entry in entries)
-        tried = {(model, data): count_hypotheses(connection, model, data) for model, data in measured}
+        about = dict.fromkeys((entry.model, entry.suite) for entry in entries)
+        tried = {(model, of): count_hypotheses(connection, model, of) for model, of in about}
     show(history_table(entries, tried))

@@ -13,8 +13,8 @@ from scrubbing.store.entries import Entry
 HASH = 6  # digits of a hash that are shown
 
 
-def history_table(entries: Sequence[Entry], tried: Mapping[tuple[str, str], int]) -> RenderableType:
-    """The runs, each with its scores, and how many hypotheses were tried on which model and data."""
+def history_table(entries: Sequence[Entry], tried: Mapping[tuple[str, str | None], int]) -> RenderableType:
+    """The runs, each with its scores, and how many hypotheses were tried on which model and behaviour."""
     if not entries:
         return Text("no scores that fit are recorded")
     width = max(len(str(entry.id)) for entry in entries)
@@ -55,7 +55,8 @@ def _name(entry: Entry) -> Text:
     return Text(printable(entry.name or f"hypothesis {entry.hypothesis[:HASH]}"))
 
 
-def _tried(tried: Mapping[tuple[str, str], int]) -> Iterable[Text]:
-    for (model, data), count in tried.items():
-        said = "1 hypothesis was" if count == 1 else f"{count} different hypotheses were"
-        yield Text(f"{said} tried on model {model[:HASH]} and data {data[:HASH]}", "dim")
+def _tried(tried: Mapping[tuple[str, str | None], int]) -> Iterable[Text]:
+    for (model, suite), count in tried.items():
+        of = f" of {printable(suite)}" if suite else ""
+        said = f"1 hypothesis{of} was" if count == 1 else f"{count} different hypotheses{of} were"
+        yield Text(f"{said} tried on model {model[:HASH]}", "dim")

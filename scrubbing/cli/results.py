@@ -10,8 +10,9 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from scrubbing.experiments.suites import Suite
+from scrubbing.experiments.suites import Rows, Suite
 from scrubbing.score import Score
+from scrubbing.score.tables import titled
 from scrubbing.store.files import write_whole
 
 SCHEMA = "scrubbing.scores/1"
@@ -36,20 +37,27 @@ class Results(BaseModel):
     model_config = ConfigDict(frozen=True, populate_by_name=True)
 
     schema_: str = Field(default=SCHEMA, alias="schema")
-    original: float
-    baseline: float
+    original: float | None  # none where tables alone were asked for
+    baseline: float | None
     settings: dict[str, Any]
     hypotheses: list[HypothesisResult]
+    about: dict[str, Any] = Field(default_factory=dict)
+    tables: dict[str, list[dict[str, Any]]] = Field(default_factory=dict)
 
 
-def results(suite: Suite, scores: Mapping[str, Score], settings: Mapping[str, Any]) -> Results:
-    """The numbers of a scored suite."""
-    any_score = next(iter(scores.values()))
+def results(
+    suite: Suite, scores: Mapping[str, Score], tables: Mapping[str, Rows], settings: Mapping[str, Any]
+) -> Results:
+    """The numbers of a scored suite, and its tables."""
+    first = next(iter(scores.values()), None)
+    seed = {} if first is None else {"seed": first.seed, "level": 0.95}
     return Results(
-        original=any_score.original,
-        baseline=any_score.baseline,
-        settings={**suite.about, "seed": any_score.seed, "level": 0.95, **settings, "notes": list(suite.notes)},
+        original=None if first is None else first.original,
+        baseline=None if first is None else first.baseline,
+        settings={**suite.about, **seed, **settings, "notes": list(suite.notes)},
         hypotheses=[_result(name, score) for name, score in scores.items()],
+        about=dict(suite.about) if suite.tables or suite.measurements else {},
+        tables={name: [dict(row) for row in rows] for name, rows in tables.items()},
     )
 
 
@@ -67,15 +75,33 @@ def _result(name: str, score: Score) -> HypothesisResult:
 
 def write_json(found: Results, path: Path) -> None:
     """Write results so that a reader sees a whole file or none."""
-    write_whole(json.dumps(found.model_dump(by_alias=True, mode="json"), indent=2), path)
+    without = {name for name in ("about", "tables") if not getattr(found, name)}  # of suites that have no tables
+    write_whole(json.dumps(found.model_dump(by_alias=True, mode="json", exclude=without), indent=2), path)
 
 
-def ladder_table(suite: Suite, scores: Mapping[str, Score]) -> RenderableType:
+def shown(suite: Suite, scores: Mapping[str, Score], tables: Mapping[str, Rows]) -> RenderableType:
+    """All that a run found: the ladder, further tables, and what it was measured on."""
+    parts: list[RenderableType] = []
+    if scores:
+        title = Text(f"{suite.title}: percent of the loss recovered, with 95% intervals", style="bold")
+        parts += [title, ladder(suite, scores)]
+    parts += [_table_of(suite, name, rows) for name, rows in tables.items()]
+    if scores:
+        first = next(iter(scores.values()))
+        losses = (
+            f"original loss {first.original:.4f}, baseline {first.baseline:.4f} "
+            f"(difference {first.baseline - first.original:.4f}), {first.references} references"
+        )
+        parts += [Text(losses), _intervals(scores)]
+    parts.append(_about(suite, scores))
+    parts += [Text(note, style="yellow") for note in _remarks(suite, scores)]
+    return Group(*parts)
+
+
+def ladder(suite: Suite, scores: Mapping[str, Score]) -> Table:
     """One row per hypothesis and one column per input that it is tested on, each with its 95% interval."""
-    any_score = next(iter(scores.values()))
     columns = list(dict.fromkeys(name.partition("/")[2] for name in scores))
     rungs = list(dict.fromkeys(name.partition("/")[0] for name in scores))
-    title = Text(f"{suite.title}: percent of the loss recovered, with 95% intervals", style="bold")
     table = Table()
     table.add_column("hypothesis", overflow="fold")
     for column in columns:
@@ -83,13 +109,30 @@ def ladder_table(suite: Suite, scores: Mapping[str, Score]) -> RenderableType:
     for rung in rungs:
         names = [f"{rung}/{column}" if column else rung for column in columns]
         table.add_row(rung, *(_cell(scores.get(name), suite.published.get(name)) for name in names))
-    losses = Text(
-        f"original loss {any_score.original:.4f}, baseline {any_score.baseline:.4f} "
-        f"(difference {any_score.baseline - any_score.original:.4f}), {any_score.references} references"
+    return table
+
+
+def _intervals(scores: Mapping[str, Score]) -> Text:
+    """What the intervals are of, and how many independent observations they rest on."""
+    any_score = next(iter(scores.values()))
+    found = [clustering for score in scores.values() if (clustering := score.clustering) is not None]
+    groups = (
+        f", {found[0].groups} groups (design effect up to {max(c.design_effect for c in found):.1f})" if found else ""
     )
-    parts: list[RenderableType] = [title, table, losses, _about(suite, any_score)]
-    parts += [Text(note, style="yellow") for note in _remarks(suite, scores)]
-    return Group(*parts)
+    return Text(f"intervals of {any_score.estimand}{groups}")
+
+
+def _table_of(suite: Suite, name: str, rows: Rows) -> RenderableType:
+    """A further table of a suite."""
+    columns = list(dict.fromkeys(column for row in rows for column in row))
+    cells = [[_plain(row.get(column)) for column in columns] for row in rows]
+    measurement = suite.measurements.get(name)
+    notes = [measurement.about] if measurement is not None and measurement.about else []
+    return titled(name.replace("_", " "), [column.replace("_", " ") for column in columns], cells, notes)
+
+
+def _plain(value: Any) -> str:
+    return "" if value is None else f"{value:.4f}" if isinstance(value, float) else str(value)
 
 
 def _cell(score: Score | None, published: int | float | None) -> Text:
@@ -106,13 +149,15 @@ def _cell(score: Score | None, published: int | float | None) -> Text:
     return cell
 
 
-def _about(suite: Suite, score: Score) -> RenderableType:
+def _about(suite: Suite, scores: Mapping[str, Score]) -> RenderableType:
     grid = Table.grid(padding=(0, 2))
     grid.add_column(no_wrap=True)
     grid.add_column(overflow="fold")
-    lines = {k: v for k, v in suite.about.items() if isinstance(v, str)} | {"seed": str(score.seed)}
-    if suite.published:
-        lines["published"] = "Redwood Research 2022, on another model and other text"
+    lines = {k: v for k, v in suite.about.items() if isinstance(v, str)}
+    if scores:
+        lines["seed"] = str(next(iter(scores.values())).seed)
+    if suite.published and scores:
+        lines["published"] = suite.published_by
     for name, value in lines.items():
         grid.add_row(Text(name, style="dim"), Text(value))
     return grid
@@ -126,6 +171,6 @@ def _remarks(suite: Suite, scores: Mapping[str, Score]) -> list[str]:
 def _reservations(scores: Mapping[str, Score]) -> Iterator[str]:
     """What percentages do not say by themselves, one line for each score that has something to be said of."""
     for name, score in scores.items():
-        for reservation in (score.why_vacuous, score.why_cancelled, score.why_too_good):
+        for reservation in (score.self_donors, score.why_vacuous, score.why_cancelled, score.why_too_good):
             if reservation:
                 yield f"{name}: {reservation}"

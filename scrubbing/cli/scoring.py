@@ -7,8 +7,10 @@ import typer
 
 from scrubbing.cli.options import (
     VARIABLE,
+    AddressOption,
     DataFile,
     DeviceOption,
+    EngineOption,
     MemoryOption,
     ModelFolder,
     OnlyOption,
@@ -17,8 +19,10 @@ from scrubbing.cli.options import (
     ReferencesOption,
     SeedOption,
     SetOption,
+    ShardOption,
     StoreOption,
     SuiteArgument,
+    WorkersOption,
 )
 
 if TYPE_CHECKING:
@@ -45,6 +49,10 @@ def score(
     recompute: Annotated[
         bool, typer.Option("--recompute", help="Compute again what the store has, and record it again.")
     ] = False,
+    engine: EngineOption = None,
+    address: AddressOption = None,
+    workers: WorkersOption = None,
+    shard: ShardOption = None,
 ) -> None:
     """Score a suite of hypotheses and print the fraction of the loss that each recovers.
 
@@ -54,6 +62,11 @@ def score(
 
     Every score is recorded (`scrubbing history` lists them): a run that was interrupted goes on where it was when it
     is given again, and one that is recorded already is answered at once, bit for bit.
+
+    On all processors of this machine or of a cluster by `--engine ray`; in jobs that know nothing of each other by
+    `--shard`, of which `scrubbing merge` joins the stores:
+
+        scrubbing score induction --shard 0/3 --store part0.db
     """
     from scrubbing.store.files import check_writable
 
@@ -62,24 +75,47 @@ def score(
     from rich.console import Group
 
     from scrubbing.cli import suites
+    from scrubbing.cli.asked import Asked, absolute
+    from scrubbing.cli.merging import show_part
     from scrubbing.cli.output import show
     from scrubbing.cli.places import store_to_write
-    from scrubbing.cli.results import ladder_table, results, write_json
-    from scrubbing.cli.settings import scrub_settings
+    from scrubbing.cli.results import results, shown, write_json
+    from scrubbing.cli.settings import engine_of, scrub_settings
+    from scrubbing.errors import DataError
 
     if heads:
         show(suites.heads(suite, model=model, data=data, dtype=dtype, device=device))
         return
+    if shard is not None:
+        if store is None or json is not None or engine is not None:
+            raise DataError("--shard keeps a part in a store of its own: give --store FILE, and no --json or --engine")
+        asked = Asked(
+            suite=suite,
+            model=model and absolute(model),
+            data=data and absolute(data),
+            only=only,
+            options=options,
+            references=references,
+            seed=seed,
+            dtype=dtype,
+            device=device,
+            memory=memory,
+        )
+        show_part(asked, shard, store_to_write(store, off=no_store, recompute=recompute, suite=suite))
+        return
+    spread = engine_of(engine, address=address, workers=workers, device=device)
     chosen = suites.experiments(suite, model=model, data=data, only=only, options=options, dtype=dtype, device=device)
     record = store_to_write(store, off=no_store, recompute=recompute, suite=suite)
-    scores = chosen.score(**scrub_settings(chosen, references=references, memory=memory, seed=seed), store=record)
-    recalled = next(iter(scores.values())).recalled
+    settings = scrub_settings(chosen, references=references, memory=memory, seed=seed, engine=spread)
+    scores = chosen.score(**settings, store=record)
+    tables = chosen.tabulated(scores)
+    recalled = next((score.recalled for score in scores.values()), None)
     if json is not None:  # before anything is printed: whoever reads that may be gone
         about = {"dtype": dtype.value, "device": device}
         when = {"recorded": recalled.time.isoformat()} if recalled else {}
-        write_json(results(chosen, scores, about | when), json)
-    table = ladder_table(chosen, scores)
-    show(Group(table, _recalled(recalled)) if recalled else table)
+        write_json(results(chosen, scores, tables, about | when), json)
+    found = shown(chosen, scores, tables)
+    show(Group(found, _recalled(recalled)) if recalled else found)
 
 
 def _recalled(recalled: "Recalled"):

@@ -4,29 +4,48 @@ from collections.abc import Callable, Sequence
 from inspect import Parameter, signature
 from typing import Any, get_type_hints
 
+import numpy as np
 from pydantic import BaseModel, ConfigDict, ValidationError, create_model
 from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
 from scrubbing.errors import HypothesisError, nearest
+from scrubbing.experiments.engines import Engine
 from scrubbing.experiments.suites import Suite
 
 OF_EVERY_SUITE = ("dtype", "device")
 IN_WORDS = {"boolean": "true or false", "number": "a number", "integer": "a whole number", "string": "text"}
 
 
-def scrub_settings(chosen: Suite, *, references: int | None, memory: str | None, seed: int = 0) -> dict[str, Any]:
+def scrub_settings(
+    chosen: Suite, *, references: int | None, memory: str | None, seed: int = 0, engine: Engine | None = None
+) -> dict[str, Any]:
     """The settings of `scrub` that stand for these options, where they say something."""
     from scrubbing.engine.sampling.streams import draw_references
 
     found: dict[str, Any] = {"seed": seed}
     if memory is not None:
         found["memory"] = memory
-    if references is not None:
+    if engine is not None:
+        found["engine"] = engine
+    if references is not None and chosen.cases:
         rows = chosen.cases[0].settings.get("references")
-        found["references"] = references if rows is None else draw_references(rows, references, seed)
+        from_all = rows is None or isinstance(rows, int)
+        found["references"] = references if from_all else draw_references(np.asarray(rows), references, seed)
     return found
+
+
+def engine_of(name: str | None, *, address: str | None, workers: int | None, device: str) -> Engine | None:
+    """The engine that the options name; each of its workers has a GPU where the suite is on one.
+
+    Raises `HypothesisError` for options of an engine without it.
+    """
+    if name is None:
+        if address is not None or workers is not None:
+            raise HypothesisError("--address and --workers are of an engine; add --engine ray, or leave them out")
+        return None
+    return Engine(address=address, workers=workers, gpus=int(device.startswith("cuda")))
 
 
 def read_options(make: Callable[..., Suite], given: Sequence[str]) -> dict[str, Any]:

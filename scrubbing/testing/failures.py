@@ -6,7 +6,7 @@ import numpy as np
 
 from scrubbing.score import Score, paired_advantage, percentage, same_baseline
 from scrubbing.score.approx import ApproxPercent
-from scrubbing.score.statistics import fieller, mean_interval
+from scrubbing.score.statistics import interval_of_mean, interval_of_ratio
 
 SHOWN_DONORS = 3
 
@@ -104,14 +104,17 @@ def _shown(value: object) -> str:
 def difference(better: Score, other: Score) -> str:
     """How much more `better` recovers, paired by reference, with its 95% interval; in points where there are any.
 
-    The interval lies above zero if and only if `better > other`: Fieller's set of ratios has zero in it as long as the
-    paired t test does not reject that the difference of losses is zero (and the losses to recover are not zero).
+    The interval lies above zero if and only if `better > other`. Fieller's set of ratios has zero in it as long as the
+    paired t test does not reject that the difference of losses is zero; where few references make the one and not the
+    other, so that their intervals are of different kinds, the difference is one of losses.
     """
-    advantage, gap = paired_advantage(better, other), better.by_reference.gap
-    points = fieller(advantage, gap) if same_baseline(better, other) and gap.mean() > 0 else None
-    if points is not None:
+    advantage, gap, design = paired_advantage(better, other), better.column("gap"), better.design
+    points = (
+        interval_of_ratio(advantage, gap, design=design) if same_baseline(better, other) and gap.mean() > 0 else None
+    )
+    interval = interval_of_mean(advantage, design=design, most=better.reach)
+    if points is not None and interval is not None and (points[0] > 0) == (interval[0] > 0):
         return f"{100 * advantage.mean() / gap.mean():.2f} points [{100 * points[0]:.2f}, {100 * points[1]:.2f}]"
-    interval = mean_interval(advantage)
     return f"of losses {advantage.mean():.3g}" + (f" [{interval[0]:.3g}, {interval[1]:.3g}]" if interval else "")
 
 

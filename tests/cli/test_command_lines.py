@@ -29,7 +29,7 @@ NO_NUMBERS = (
     "\x1b[2J",
     "\uff113,",
 )
-COMMANDS = ("score", "explain", "list", "history", "compare", "export")
+COMMANDS = ("score", "explain", "list", "history", "compare", "export", "merge", "app", "draw", "report")
 HOSTILE = (
     "\x1b[2J\x1b[31m",
     "\x9b2J",
@@ -57,9 +57,10 @@ def lines() -> dict[str, list[str]]:
         add("too many to export", "export", "{tmp}/x.csv", "--last", number)
         add("too many tried", "compare", "1", "2", "--tried", number)
         add("no such score", "compare", "1", number)
-    for number in HUGE[2:]:
+    for number in HUGE[5:]:
         add("no seed", "score", "toy", "--seed", number)
         add("no seed", "score", "toy", "--seed", f"-{number}")
+    for number in HUGE[2:]:
         add("no memory", "score", "toy", "--memory", f"-{number}")
     for number in NO_NUMBERS:
         add("no number", "score", "toy", "--references", number)
@@ -173,6 +174,13 @@ def lines() -> dict[str, list[str]]:
     add("heads of a suite without any", "score", "toy", "--heads")
     add("a toy with a model", "score", "toy", "--model", "x")
     add("a store and none", "score", "toy", "--no-store", "--store", "{tmp}/x.db")
+    for shown in ("draw", "report"):
+        add("no suite", shown, "zzz")
+        add("no such hypothesis", shown, "toy", "--only", "zzz")
+        add("a page of no room", shown, "toy", "-o", "{tmp}/no/such/place.svg")
+        add("a model that is not there", shown, "induction", "--model", "{tmp}/nowhere")
+    add("a row that is not there", "draw", "toy", "--walk", "-1")
+    add("no references", "report", "toy", "--references", "0")
     add("one score", "compare", "1")
     add("a score twice", "compare", "1", "1")
     add("no records", "compare", "{tmp}/a.json", "{tmp}/b.json")

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from scrubbing import Case, Graph, Hypothesis, reads
-from scrubbing.cli.results import ladder_table
+from scrubbing.cli.results import shown
 from scrubbing.experiments.suites import Suite
 from scrubbing.score.tables import rendered
 
@@ -34,8 +34,8 @@ SUITE = Suite(
 def notes(*names):
     """What stands below the table and the settings, unfolded."""
     suite = SUITE.only(names)
-    shown = " ".join(rendered(ladder_table(suite, suite.score())).split())
-    return shown.partition(" the suite's own note")[2].strip()
+    said = " ".join(rendered(shown(suite, suite.score(), {})).split())
+    return said.partition(" the suite's own note")[2].strip()
 
 
 CANCELS = (

@@ -5,12 +5,14 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from itertools import product
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from model_folder import columns, with_data
+from sampled import by_default
 
 from hypotheses.handmade import MAY_BE_ANYTHING, MUST_FAIL, RECIPES, build, save
 from hypotheses.induction.suite import suite
@@ -29,8 +31,7 @@ def numbers(found: dict) -> dict[tuple[str, str], dict]:
 # -- scores
 
 
-@pytest.mark.parametrize("norm", [False, True], ids=["norms off", "norms on"])
-@pytest.mark.parametrize("name", RECIPES)
+@pytest.mark.parametrize(("name", "norm"), [*by_default(product(RECIPES, [True, False]))])
 def test_a_model_folder_scores_as_in_python(name, norm, results, tmp_path):
     made = save(build(name, norm=norm, rows=ROWS), tmp_path / "model")
     found = results("--model", made, "--dtype", "float64")
@@ -77,19 +78,17 @@ def test_the_table_shows_every_hypothesis_and_how_it_was_measured(scrubbing, fol
         assert shown in finished.out
 
 
-@pytest.mark.parametrize(
-    ("only", "expected"),
-    [
+def test_only_leaves_the_other_hypotheses_out(results, folder):
+    every = numbers(results("--model", folder, "--dtype", "float64"))
+    for only, expected in (
         (["naive"], [("naive", inputs) for inputs in ("Q", "K", "V", "All")]),
         (["naive/V"], [("naive", "V")]),
         (["refined 2/K", "naive (whole head)"], [("naive (whole head)", "K"), ("refined 2", "K")]),
-    ],
-)
-def test_only_leaves_the_other_hypotheses_out(only, expected, results, folder):
-    every = numbers(results("--model", folder, "--dtype", "float64"))
-    some = numbers(results("--model", folder, "--dtype", "float64", *(a for name in only for a in ("--only", name))))
-    assert list(some) == expected
-    assert some == {claim: every[claim] for claim in expected}
+    ):
+        chosen = (argument for name in only for argument in ("--only", name))
+        some = numbers(results("--model", folder, "--dtype", "float64", *chosen))
+        assert list(some) == expected
+        assert some == {claim: every[claim] for claim in expected}
 
 
 def test_references_are_drawn_from_the_rows_that_are_evaluated(results, folder):
@@ -193,9 +192,56 @@ def test_the_installed_command_scores_as_it_does_here(installed, results, folder
     assert json.loads(path.read_text()) == expected
 
 
-def test_a_mistake_ends_the_installed_command_with_status_2(installed, folder):
-    (folder / "model.safetensors").write_bytes(b"")
-    finished = installed("score", "induction", "--model", folder)
+def test_a_mistake_ends_the_installed_command_with_status_2(installed):
+    finished = installed("scores", "induction")
     assert (finished.returncode, finished.stdout) == (2, "")
     (line,) = finished.stderr.splitlines()
-    assert "model.safetensors is damaged or no safetensors file (" in line
+    assert line.startswith("scrubbing: ")
+
+
+# -- options of the suite
+
+
+OF_THE_SUITE = {  # and what the result says differently
+    "per=position": {"normalisation"},
+    "per=example": set(),  # as it is without it
+    "rh1_k_direct=true": {"refined 1's keys"},
+    "rh1-k-direct=no": set(),
+    "whitelist_form=linear": {"whitelist", "evaluated"},
+    "whitelist_beta=2.5": {"whitelist", "evaluated"},
+    "whitelist_threshold=-1e3": {"whitelist", "evaluated"},
+}
+
+
+@pytest.mark.parametrize("option", by_default(OF_THE_SUITE, 3))
+def test_an_option_of_the_suite_is_that_of_its_function(option, results, folder):
+    few = ("--model", folder, *FAST, "--only", "refined 1/Q")
+    plain, found = results(*few), results(*few, "--set", option)
+    name, _, value = option.partition("=")
+    given = {"true": True, "no": False}.get(value, value)
+    made = suite(folder, dtype=torch.float64, **{name.replace("-", "_"): _number(given)})
+    scores = made.only(["naive/Q", "refined 1/Q"]).score()
+    assert [h["loss"] for h in found["hypotheses"]] == [score.scrubbed for score in scores.values()]
+    said = {key for key in found["settings"] if found["settings"][key] != plain["settings"].get(key)}
+    assert said == OF_THE_SUITE[option]
+
+
+def _number(given):
+    try:
+        return float(given) if isinstance(given, str) else given
+    except ValueError:
+        return given
+
+
+def test_losses_of_all_positions_recover_as_much(results, folder):
+    example, position = (results("--model", folder, *FAST, "--set", f"per={per}") for per in ("example", "position"))
+    assert example["original"] != position["original"]
+    assert numbers(example)["naive", "Q"]["recovered"] == pytest.approx(numbers(position)["naive", "Q"]["recovered"])
+
+
+def test_heads_are_printed_by_what_they_attend_to_and_nothing_is_scored(scrubbing, folder, tmp_path):
+    finished = scrubbing("score", "induction", "--model", folder, "--heads", "--json", tmp_path / "none.json")
+    assert (finished.status, finished.err) == (0, "")
+    assert {"previous", "induction"} <= set(finished.out.split())
+    assert "recovered" not in finished.out
+    assert not (tmp_path / "none.json").exists()

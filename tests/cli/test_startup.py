@@ -2,7 +2,7 @@
 
 import subprocess
 import sys
-from importlib.metadata import version
+from importlib.metadata import entry_points, version
 from pathlib import Path
 
 import pytest
@@ -50,8 +50,10 @@ def test_listings_are_as_light(tmp_path):
     assert HEAVY & loaded == set()
     out, loaded = modules("list")
     assert HEAVY & loaded == set()
-    assert [line.split()[0] for line in out.splitlines() if not line.startswith(" ")] == ["induction", "toy"]
-    assert "How the induction heads of a two-layer attention-only model work" in out
+    named = [line.split()[0] for line in out.splitlines() if not line.startswith(" ")]
+    assert named == sorted(entry.name for entry in entry_points(group="scrubbing.hypotheses"))
+    assert {"induction", "toy"} <= set(named)
+    assert "How the induction heads of a two-layer attention-only model work" in " ".join(out.split())
 
 
 def test_the_version_is_that_of_the_package():

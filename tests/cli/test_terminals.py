@@ -11,6 +11,7 @@ import pytest
 from command_line import Finished, command
 from rich.table import Table
 from rich.text import Text
+from sampled import by_default
 
 from hypotheses import toy
 from scrubbing.cli import output, running
@@ -80,7 +81,7 @@ def test_where_nothing_can_be_written_a_status_says_so(line, status, said, shell
     assert said in done.stderr.decode()
 
 
-@pytest.mark.parametrize("encoding", ["ascii", "ascii:strict", "latin-1"])
+@pytest.mark.parametrize("encoding", by_default(["ascii", "ascii:strict", "latin-1"]))
 def test_what_an_encoding_lacks_is_written_out(encoding, shell):
     variables = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "PYTHONIOENCODING": encoding}
     done = shell("$scrubbing history && $scrubbing score --help && $scrubbing score 'é\xff'", **variables)
@@ -121,6 +122,17 @@ def test_no_terminal_is_too_narrow_for_the_percentages(width, columns):
 
 def test_a_wide_terminal_gets_what_a_narrow_one_does(columns):
     assert columns("200", "history").out == columns("80", "history").out
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_every_command_fits_the_terminal_and_needs_no_colour(width, columns, monkeypatch):
+    monkeypatch.setenv("NO_COLOR", "1")
+    one = ("toy", "--only", "an exclusive or")
+    for line in (["list"], ["list", "layers"], ["history"], ["compare", 1, 4], ["draw", *one], ["explain", *one]):
+        finished = columns(width, *line)
+        assert (finished.status, finished.err) == (0, "")
+        assert max(map(len, finished.out.splitlines())) <= width
+        assert "\x1b" not in finished.out
 
 
 HOSTILE = ["\x1b[2J", "\x9b2J", "\x07", "\r", "\u202e", "\u2066", "\u200b", "\ud800", "\x85", "\u2028", "\x00"]

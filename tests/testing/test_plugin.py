@@ -170,13 +170,13 @@ def test_other_comparisons_are_explained_as_ever(run):
 def test_a_seeded_run_repeats_itself(run, pytester):
     texts = []
     for _ in range(2):
-        result = run(GOOD, "--scrub-references", "100", "--scrub-seed", "3", "--scrub-report", "out.json")
+        result = run(GOOD, "--scrub-references", "200", "--scrub-seed", "3", "--scrub-report", "out.json")
         result.assert_outcomes(passed=2)
         texts.append((pytester.path / "out.json").read_text())
     assert texts[0] == texts[1]
     report = Report.model_validate_json(texts[0])
-    assert {(entry.score.seed, entry.score.references) for entry in report.scores} == {(3, 100)}
-    assert report.scores[1].score == toy.case("an or of thresholds").score(seed=3, references=100)
+    assert {(entry.score.seed, entry.score.references) for entry in report.scores} == {(3, 200)}
+    assert report.scores[1].score == toy.case("an or of thresholds").score(seed=3, references=200)
 
 
 # -- options
@@ -259,12 +259,13 @@ def test_a_run_without_hypotheses_prints_nothing_and_loads_nothing(pytester):
 @pytest.mark.skipif(not INSTALLED, reason="the package was installed before it had the plugin")
 def test_the_plugin_can_be_left_out(pytester):
     pytester.makepyfile("def test_it(request):\n    assert not request.config.pluginmanager.has_plugin('scrubbing')")
-    assert pytester.runpytest_subprocess("-p", "no:scrubbing").ret == pytest.ExitCode.OK
-    refused = pytester.runpytest_subprocess("-p", "no:scrubbing", "--scrub-seed", "3")
+    assert pytester.runpytest_inprocess("-p", "no:scrubbing").ret == pytest.ExitCode.OK
+    refused = pytester.runpytest_inprocess("-p", "no:scrubbing", "--scrub-seed", "3")
     assert refused.ret == pytest.ExitCode.USAGE_ERROR
     refused.stderr.fnmatch_lines(["*unrecognized arguments: --scrub-seed*"])
 
 
+@pytest.mark.slow  # three processes
 def test_workers_of_xdist_share_one_report(pytester):
     pytester.makepyfile(
         HEAD
