@@ -1,4 +1,4 @@
-"""The arrays of an .npz file that somebody else made: shapes first, then those that fit; nothing is unpickled."""
+"""The arrays of a data file that somebody else made: shapes first, then those that fit; nothing is unpickled."""
 
 import math
 import warnings
@@ -10,8 +10,11 @@ from typing import Any
 from zipfile import ZipFile, ZipInfo
 
 import numpy as np
+import torch
 from numpy.lib import format as npy
+from torch import Tensor
 
+from hypotheses.induction.places import CANDIDATES
 from scrubbing.errors import DataError, nearest
 from scrubbing.graph.reading import in_short, open_file
 
@@ -35,8 +38,12 @@ def read_arrays(
 ) -> dict[str, np.ndarray]:
     """Those of the named arrays that a file holds, once `check` has seen their shapes; the first has to be there.
 
+    A file of torch's (.pt) holds the tokens alone, and the file of candidates beside it the whitelist.
+
     Raises `DataError` for a file that is missing or damaged, and for arrays that are no plain numbers or too large.
     """
+    if path.suffix == ".pt":
+        return _of_torch(path, check)
     try:
         with warnings.catch_warnings(), open_file(path) as opened, closing(ZipFile(opened)) as archive:
             warnings.simplefilter("ignore")  # of old formats, and of how damaged headers look to Python
@@ -56,6 +63,27 @@ def read_arrays(
     # numpy reads a header as Python, and zipfile unpacks by several libraries: what is damaged can raise anything.
     except Exception as error:
         raise DataError(f"{path} is damaged or no .npz file of plain arrays ({in_short(error)})") from None
+
+
+def _of_torch(path: Path, check: Callable[[Mapping[str, Header]], None]) -> dict[str, np.ndarray]:
+    files = {"tokens": path, "whitelist": path.with_name(CANDIDATES)}
+    found = {name: _tensor(file) for name, file in files.items() if name == "tokens" or file.exists()}
+    check({name: Header(array.shape, array.dtype, array.nbytes) for name, array in found.items()})
+    return found
+
+
+def _tensor(path: Path) -> np.ndarray:
+    """The one tensor of a file of torch's, of which nothing else is unpickled."""
+    try:
+        open_file(path).close()  # a pipe would be waited for
+        value = torch.load(path, map_location="cpu", weights_only=True)
+        if not isinstance(value, Tensor):
+            raise TypeError(f"it holds {type(value).__name__}")
+        return value.detach().numpy()
+    except FileNotFoundError:
+        raise DataError(f"there is no data file {path}") from None
+    except Exception as error:  # what torch, zipfile and pickle raise for damaged files is not listed anywhere
+        raise DataError(f"{path} is damaged or no file of one tensor ({in_short(error)})") from None
 
 
 def _members(archive: ZipFile, names: tuple[str, ...]) -> dict[str, ZipInfo]:

@@ -1,53 +1,46 @@
 """The model card: what the shipped model is, how it came to be, and how it fares, as found."""
 
+import math
 import platform
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
-import torch
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
+from hypotheses import shipped
 from hypotheses.induction.roles import HeadScores
-from hypotheses.induction.training import Recipe, Run
+from hypotheses.induction.training import Recipe
+from hypotheses.runs import Run
 from scrubbing import Score
 from scrubbing.experiments.suites import Suite
-from scrubbing.store.files import write_whole
+from scrubbing.score.statistics import moments
 
 INPUTS = ("Q", "K", "V", "All")
 
 
-@dataclass(frozen=True)
-class Card:
-    """Everything that the card reports."""
-
-    recipe: Recipe
-    run: Run
-    layers: tuple[HeadScores, HeadScores]
-    suite: Suite
-    scores: Mapping[str, Score]
-
-
-def write_card(path: Path, card: Card) -> None:
+def write_card(
+    out: Path,
+    recipe: Recipe,
+    run: Run,
+    layers: tuple[HeadScores, HeadScores],
+    suite: Suite,
+    scores: Mapping[str, Score],
+) -> None:
     """Write the card as Markdown."""
-    first = next(iter(card.scores.values()))
+    first = next(iter(scores.values()))
     gaps = first.losses["baseline"] - first.losses["original"]
-    # The card is Markdown for people to read, so nothing is escaped for HTML.
-    templates = Environment(loader=FileSystemLoader(Path(__file__).parent), undefined=StrictUndefined)
-    text = templates.get_template("card.md.j2").render(
-        recipe=card.recipe,
+    shipped.write_card(
+        out,
+        Path(__file__).with_name("card.md.j2"),
+        recipe,
+        run,
         python=platform.python_version(),
-        torch=torch.__version__.split("+")[0],
-        minutes=round(card.run.seconds / 60),
-        curve=card.run.curve[1::2],
-        layers=card.layers,
-        suite=card.suite,
+        curve=run.curve[1::2],
+        layers=layers,
+        suite=suite,
         first=first,
         gap=gaps.mean(),
-        gap_error=gaps.sem(),
-        ladder=_ladder(card.scores),
+        gap_error=math.sqrt(moments([first.column("gap")], first.design).variance([1.0])),
+        ladder=_ladder(scores),
     )
-    write_whole(text, path)
 
 
 def _ladder(scores: Mapping[str, Score]) -> dict[str, list[str]]:

@@ -91,11 +91,24 @@ def held_out_rows(
     stream: UInt16[np.ndarray, "tokens"], rows: int, context: int, begin: int
 ) -> UInt16[np.ndarray, "rows context_plus_1"]:
     """`rows` rows that do not overlap, spread evenly over the stream."""
+    return rows_at(stream, held_out_starts(stream, rows, context), context, begin)
+
+
+def held_out_files(stream: UInt16[np.ndarray, "tokens"], rows: int, context: int, end: int) -> Int[np.ndarray, " rows"]:
+    """The number of the file in which each held-out row starts."""
+    ends = np.cumsum(stream == end) - (stream == end)  # before each token
+    return np.unique(ends[held_out_starts(stream, rows, context)], return_inverse=True)[1]
+
+
+def held_out_starts(stream: UInt16[np.ndarray, "tokens"], rows: int, context: int) -> Int[np.ndarray, " rows"]:
+    """Where the held-out rows start.
+
+    Raises `DataError` for a stream that is too short.
+    """
     available = len(stream) // context
     if available < rows:
         raise DataError(
             f"{rows} held-out rows of {context} tokens were asked for, but the held-out files give {available}; "
             f"ask for fewer rows, or train on an interpreter whose standard library has its tests"
         )
-    starts = np.linspace(0, available - 1, rows).astype(np.int64) * context
-    return rows_at(stream, starts, context, begin)
+    return np.linspace(0, available - 1, rows).astype(np.int64) * context

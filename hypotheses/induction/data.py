@@ -27,6 +27,7 @@ class Rows:
     weights: Float[Tensor, "row position"]  # as given: the loss divides by their mean per row
     other: Int[Tensor, " row"] | None
     atypical: Bool[Tensor, "row position"] | None
+    groups: Int[Tensor, " row"] | None  # the file or document that each row comes from
     selection: str  # in words, which positions are evaluated
 
     def columns(self, *, per: Per = "example") -> dict[str, Tensor]:
@@ -43,7 +44,8 @@ class Rows:
             "labels": self.tokens[:, 1:],
             "weights": normalised(self.weights, divisor, self.weights.dtype),
         }
-        return columns if self.atypical is None else columns | {"atypical": self.atypical}
+        given = {"atypical": self.atypical, "groups": self.groups}
+        return columns | {name: column for name, column in given.items() if column is not None}
 
     @property
     def references(self) -> Int[np.ndarray, " reference"]:
@@ -51,7 +53,7 @@ class Rows:
         return (self.weights != 0).any(1).nonzero()[:, 0].numpy()
 
 
-ARRAYS = ("tokens", "other", "whitelist", "weights", "atypical")
+ARRAYS = ("tokens", "other", "whitelist", "weights", "atypical", "groups")
 
 
 def read_rows(
@@ -61,7 +63,7 @@ def read_rows(
     *,
     whitelist: Callable[[np.ndarray, int], np.ndarray] | None = None,
 ) -> Rows:
-    """Rows from an .npz file (`tokens`, and optionally `other`, `whitelist`, `weights`, `atypical`).
+    """Rows from an .npz file (`tokens`, and optionally `other`, `whitelist`, `weights`, `atypical`, `groups`).
 
     The function `whitelist` of the tokens and the size of the vocabulary goes before the file's own.
 
@@ -79,12 +81,13 @@ def read_rows(
         if whitelist is not None:
             arrays = {**arrays, "whitelist": whitelist(tokens, config.d_vocab)}
         given, selection = _weights(arrays, tokens)
-        other, atypical = arrays.get("other"), arrays.get("atypical")
+        other, atypical, groups = arrays.get("other"), arrays.get("atypical"), arrays.get("groups")
         return Rows(
             tokens=torch.from_numpy(tokens),
             weights=normalised(torch.from_numpy(given), 1.0, dtype),
             other=None if other is None else torch.from_numpy(check_whole_numbers("other", other, len(tokens), "row")),
             atypical=None if atypical is None else torch.from_numpy(_booleans("atypical", atypical)),
+            groups=None if groups is None else torch.from_numpy(_group_numbers(groups)),
             selection=selection,
         )
 
@@ -102,7 +105,7 @@ def _check_shapes(headers: Mapping[str, Header], config: TransformerConfig) -> N
     """Every array fits the tokens, and those the model, before any is read."""
     check_rows(headers["tokens"].shape, config.n_ctx)
     rows, positions = headers["tokens"].shape[0], headers["tokens"].shape[1] - 1
-    fitting = {"other": (rows,), "whitelist": (config.d_vocab,)}
+    fitting = {"other": (rows,), "groups": (rows,), "whitelist": (config.d_vocab,)}
     for name, header in headers.items():
         if name != "tokens":
             check_shape(name, header.shape, fitting.get(name, (rows, positions)))
@@ -112,6 +115,12 @@ def _booleans(name: str, array: np.ndarray) -> np.ndarray:
     if array.dtype.kind not in "biu" or not np.isin(array, (0, 1)).all():
         raise DataError(f"{name!r} is of type {array.dtype}; it must hold True or False for each")
     return array.astype(bool)
+
+
+def _group_numbers(groups: np.ndarray) -> np.ndarray:
+    if groups.dtype.kind not in "iu":
+        raise DataError(f"'groups' is of type {groups.dtype}; it must hold a whole number for each row")
+    return groups.astype(np.int64)
 
 
 def _weights(

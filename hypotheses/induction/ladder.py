@@ -7,7 +7,7 @@ that they read comes from one other row.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from typing import Literal
+from typing import Any, Literal
 
 from jaxtyping import Bool, Int
 from torch import Tensor
@@ -71,6 +71,8 @@ RUNGS: dict[str, Streams] = {
     "refined 5": (SELF_AS_IDENTITY, TYPICAL_PREVIOUS, CURRENT_TOKEN),
 }
 
+SOURCE = "Redwood Research 2022, on another model and other text"
+
 # Percent of loss recovered in the source, on another model and text (the whole-head row: the authors' exercise).
 PUBLISHED: dict[str, int] = {
     **dict(zip(("naive/Q", "naive/K", "naive/V", "naive/All"), (51, 79, 90, 35), strict=True)),
@@ -127,7 +129,9 @@ def network(model: Transformer, roles: Roles) -> Graph:
     every = [(layer, head) for layer in range(2) for head in range(config.n_heads)]
     named["misc"] = [h for h in every if h[0] == 0 and h not in taken]
     named["other"] = [h for h in every if h[0] == 1 and h not in taken]
-    groups = {name: " ".join(f"a{layer}_h{head}" for layer, head in heads) for name, heads in named.items() if heads}
+    groups: dict[str, Any] = {
+        name: " ".join(f"a{layer}_h{head}" for layer, head in heads) for name, heads in named.items() if heads
+    }
     G = gather(transformer(model, **groups), "logits", rest=all_but("ind"))
     return split_qkv(G, *(name for name in ("ind", "prev", "same", "misc") if name in groups))
 

@@ -8,8 +8,9 @@ import torch
 from rich.console import RenderableType
 from torch import Tensor
 
+from hypotheses.heads import by_layer
 from hypotheses.induction.data import Rows, read_rows
-from hypotheses.induction.places import SHIPPED, data_file
+from hypotheses.induction.places import data_file, model_folder
 from hypotheses.induction.roles import (
     INDUCTION_ABOVE,
     PREVIOUS_ABOVE,
@@ -21,8 +22,7 @@ from hypotheses.induction.roles import (
     load_roles,
     pooled,
 )
-from scrubbing.lens import Transformer, load_transformer, transformer
-from scrubbing.rewrite import split_qkv
+from scrubbing.lens import Transformer, load_transformer
 from scrubbing.score.tables import titled
 
 MEASURED_ROWS = 128
@@ -42,9 +42,9 @@ def heads(
 
     Raises `ScrubbingError` for whatever is wrong with the model or the data.
     """
-    folder = model or SHIPPED
+    folder = model_folder(model)
     loaded = load_transformer(folder).to(dtype, device)
-    rows = read_rows(data_file(model, data), loaded.config, dtype)
+    rows = read_rows(data_file(folder, data), loaded.config, dtype)
     layers = on_rows(loaded, rows)
     roles = find_roles(*layers)
     first = layers[0]
@@ -82,15 +82,14 @@ def measure_heads(
     model: Transformer, tokens: Tensor, begin: int | None, *, chunk: int = 16
 ) -> tuple[HeadScores, HeadScores]:
     """What the heads of both layers attend to, on rows of tokens."""
-    layers = {f"a{layer}": " ".join(f"a{layer}_h{head}" for head in range(model.config.n_heads)) for layer in range(2)}
-    G = split_qkv(transformer(model, **layers), *layers)
+    G = by_layer(model)
 
     def scores(layer: str) -> Iterator[HeadScores]:
         for rows in tokens.split(chunk):
             (pattern,) = G.activations({"tokens": rows}, f"{layer}_pattern")
             yield head_scores(pattern, rows, begin)
 
-    return pooled(scores("a0")), pooled(scores("a1"))
+    return pooled(scores("layer0")), pooled(scores("layer1"))
 
 
 def in_words(roles: Roles) -> str:

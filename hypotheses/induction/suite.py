@@ -1,8 +1,6 @@
 """The ladder on a model and its data: everything that `scrubbing score induction` needs."""
 
 from dataclasses import dataclass
-from functools import lru_cache
-from hashlib import file_digest
 from pathlib import Path
 from typing import Annotated
 
@@ -17,20 +15,33 @@ from hypotheses.induction.data import Per, Rows, read_rows
 from hypotheses.induction.ladder import (
     HEADS_DO_NOTHING,
     PUBLISHED,
+    SOURCE,
     experiments,
     hypothesis,
     is_typical,
     network,
 )
 from hypotheses.induction.measuring import in_words, measured_roles
-from hypotheses.induction.places import SHIPPED, data_file
-from hypotheses.induction.roles import Roles, load_roles
+from hypotheses.induction.places import CANDIDATES, SHIPPED, data_file, model_folder, tokenizer_file
+from hypotheses.induction.roles import Roles, check_roles, load_roles
 from hypotheses.induction.typicality import PROSE, SOURCE_CODE, atypical
 from hypotheses.induction.whitelist import Form, whitelist
-from scrubbing import Case, DataError, Hypothesis
+from hypotheses.shipped import case_of, encoder, read_tokenizer, said_of
+from scrubbing import Case, Hypothesis
 from scrubbing.experiments.suites import Suite
-from scrubbing.graph.reading import in_short, read_file
-from scrubbing.lens import Transformer, load_transformer
+from scrubbing.lens import Transformer, load_transformer, transformer
+
+SOURCE_ITSELF = "Redwood Research 2022, on this model"
+
+# The heads that the source names, of its own model, which has no roles.json.
+SOURCES_OWN = Roles.model_validate(
+    {"induction": [(1, 5), (1, 6)], "previous": [(0, 0)], "self": [(0, 1), (0, 2), (0, 5)]}
+)
+
+EXAMPLES = {
+    "a name comes again": "class Fjord:\n    def __init__(self, quib):\n        self.quib = quib\n        self.quib",
+    "a line comes again": "for wumpus in garden.blim():\n    print(wumpus)\nfor wumpus in garden.blim():",
+}
 
 
 def suite(
@@ -51,7 +62,10 @@ def suite(
         float | None, Field(description="make it of these rows: the gain in nats that a token must exceed")
     ] = None,
 ) -> Suite:
-    """The 26 experiments (the baseline is the 26th) on the shipped model, or on a model folder and a data file.
+    """The 26 experiments (the baseline is the 26th) on the shipped model, or on another and a data file.
+
+    `model` is a folder, or a name on the hub: "redwood_attn_2l" is the source's own model, with its rows, whitelist and
+    heads.
 
     `per` divides losses by evaluated examples or by all positions (percentages are equal); `rh1_k_direct` lets the keys
     of refined 1 read the embedding too. Any of the three of the whitelist makes one of these rows, in place of the data
@@ -59,25 +73,26 @@ def suite(
 
     Raises `ScrubbingError` for whatever is wrong with either.
     """
-    folder = model or SHIPPED
+    folder = model_folder(model)
     loaded = load_transformer(folder).to(dtype, device)
-    path = data_file(model, data)
-    chosen = _token_filter(folder, whitelist_form, whitelist_beta, whitelist_threshold)
+    path, tokenizer = data_file(folder, data), tokenizer_file(folder, model)
+    chosen = _token_filter(tokenizer, whitelist_form, whitelist_beta, whitelist_threshold)
     rows = read_rows(path, loaded.config, dtype, whitelist=chosen)
     roles, roles_note = _roles(folder, loaded, rows)
-    columns, typicality_note = _with_typicality(rows, folder, per)
+    columns, typicality_note = _with_typicality(rows, tokenizer, per, shipped=folder == SHIPPED)
     columns = {name: column.to(device) for name, column in columns.items()}
     G = network(loaded, roles)
     baseline = Hypothesis(G, HEADS_DO_NOTHING)
     settings = {"others": "reference" if rows.other is None else rows.other, "references": rows.references}
+    if rows.groups is not None:
+        settings["groups"] = "groups"
     cases = tuple(
         Case(name, hypothesis(G, streams), columns, baseline, settings)
         for name, streams in experiments(rh1_k_direct=rh1_k_direct).items()
         if "atypical" in columns or not is_typical(streams)
     )
     about = {
-        "model": _described(folder / "model.safetensors", shipped=model is None),
-        "data": _described(path, shipped=path == SHIPPED / "data.npz"),
+        **said_of(folder, path, SHIPPED),
         "rows": f"{len(rows.tokens)} of {rows.tokens.shape[1]} tokens, {len(rows.references)} evaluated",
         "evaluated": rows.selection,
         "heads": in_words(roles),
@@ -85,15 +100,22 @@ def suite(
         "normalisation": f"mean over {'evaluated' if per == 'example' else 'all'} positions (nats)",
         **({} if chosen is None else {"whitelist": str(chosen)}),
         **({"refined 1's keys": "read the embedding too"} if rh1_k_direct else {}),
-        "hashes": {name: _digest(file) for name, file in (("model", folder / "model.safetensors"), ("data", path))},
     }
     notes = tuple(note for note in (roles_note, typicality_note) if note)
-    return Suite("induction", cases, about, PUBLISHED, notes)
-
-
-@lru_cache(maxsize=4)
-def _shipped(dtype: torch.dtype) -> Suite:
-    return suite(dtype=dtype)
+    source = SOURCE_ITSELF if roles == SOURCES_OWN and _is_source(folder) else SOURCE
+    words = _tokenizer(tokenizer) if tokenizer.exists() else None
+    return Suite(
+        "induction",
+        cases,
+        about,
+        PUBLISHED,
+        notes,
+        published_by=source,
+        vocabulary=_vocabulary(words),
+        network=transformer(loaded),
+        encode=encoder(words),
+        examples=EXAMPLES,
+    )
 
 
 def case(name: str, *, dtype: torch.dtype = torch.float32) -> Case:
@@ -101,8 +123,7 @@ def case(name: str, *, dtype: torch.dtype = torch.float32) -> Case:
 
     Raises `HypothesisError` for an unknown name.
     """
-    chosen = _shipped(dtype).only([name]).cases
-    return chosen[-1]
+    return case_of(suite, name, dtype)
 
 
 @dataclass(frozen=True)
@@ -131,49 +152,51 @@ class TokenFilter:
         return f"made of these rows: {above}, form {self.form}, beta {self.beta:g}"
 
 
-def _token_filter(folder: Path, form: Form | None, beta: float | None, threshold: float | None) -> TokenFilter | None:
+def _token_filter(path: Path, form: Form | None, beta: float | None, threshold: float | None) -> TokenFilter | None:
     """What the options say of the whitelist; None where they say nothing, and the file's is used."""
     given = {"form": form, "beta": beta, "threshold": threshold}
     given = {name: value for name, value in given.items() if value is not None}
-    path = folder / "tokenizer.json"
     added = _tokenizer(path).get_added_tokens_decoder() if given and path.exists() else ()
     return TokenFilter(**given, exclude=frozenset(added)) if given else None
 
 
 def _roles(folder: Path, model: Transformer, rows: Rows) -> tuple[Roles, str | None]:
-    """The model's roles.json, or what its heads are measured to do."""
+    """The model's roles.json, those of the source for its own model, or what its heads are measured to do."""
     path = folder / "roles.json"
+    sizes = {"n_layers": model.config.n_layers, "n_heads": model.config.n_heads}
     if path.exists():
-        return load_roles(path, n_layers=model.config.n_layers, n_heads=model.config.n_heads), None
+        return load_roles(path, **sizes), None
+    if _is_source(folder):
+        check_roles(SOURCES_OWN, **sizes)
+        return SOURCES_OWN, None
     roles, count = measured_roles(model, rows)
     return roles, f"{folder} holds no roles.json; its heads were measured on {count} rows: {in_words(roles)}"
 
 
-def _with_typicality(rows: Rows, folder: Path, per: Per) -> tuple[dict[str, Tensor], str | None]:
+def _is_source(folder: Path) -> bool:
+    """Whether it is the repository of the source's own model."""
+    return (folder / CANDIDATES).is_file()
+
+
+def _with_typicality(rows: Rows, tokenizer: Path, per: Per, *, shipped: bool) -> tuple[dict[str, Tensor], str | None]:
     """The columns, with the atypical positions from the data file or by the model's tokenizer."""
-    tokenizer = folder / "tokenizer.json"
     if rows.atypical is not None:
         return rows.columns(per=per), None
     if not tokenizer.exists():
         return rows.columns(per=per), (
             "refined 5's K and All are left out: the data file has no 'atypical' and the model folder no tokenizer.json"
         )
-    rule = SOURCE_CODE if folder == SHIPPED else PROSE
+    rule = SOURCE_CODE if shipped else PROSE
     marked = atypical(rows.tokens[:, :-1].numpy(), _tokenizer(tokenizer), rule)
     return rows.columns(per=per) | {"atypical": torch.from_numpy(marked)}, None
 
 
+def _vocabulary(tokenizer: Tokenizer | None) -> tuple[str, ...]:
+    """The text of each token; none where the model folder has no tokenizer."""
+    if tokenizer is None:
+        return ()
+    return tuple(tokenizer.decode([token], skip_special_tokens=False) for token in range(tokenizer.get_vocab_size()))
+
+
 def _tokenizer(path: Path) -> Tokenizer:
-    try:
-        return Tokenizer.from_buffer(read_file(path))
-    except Exception as error:  # the type that tokenizers raises for whatever is wrong with a file
-        raise DataError(f"{path} is damaged or no tokenizer ({in_short(error)}); copy it again or remove it") from None
-
-
-def _described(path: Path, *, shipped: bool) -> str:
-    return f"{'the shipped ' + path.name if shipped else path} ({_digest(path)[:12]})"
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return file_digest(file, "sha256").hexdigest()
+    return read_tokenizer(path, mend="copy it again or remove it")

@@ -1,10 +1,8 @@
-"""The optimisation: parameters, a plain forward pass, and a loop that can be stopped and taken up again."""
+"""The optimisation: parameters, a plain forward pass, a step, and a point of the training curve."""
 
 import math
-import time
-from collections.abc import Iterator
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -14,11 +12,7 @@ from jaxtyping import Float, Int, UInt16
 from torch import Tensor
 
 from hypotheses.induction.corpus import rows_at
-from scrubbing.errors import ModelError
-from scrubbing.graph.reading import in_short, open_file
-from scrubbing.store.files import writing
-
-Parameters = dict[str, Tensor]
+from hypotheses.runs import Parameters, Run, begun, by_head, share_of_rate, step
 
 
 @dataclass(frozen=True)
@@ -46,34 +40,14 @@ class Recipe:
         """The step at which the learning rate begins to fall."""
         return self.steps * (1 - self.decay_share)
 
-    def rate(self, step: int) -> float:
-        """The share of the full learning rate at a step: a short warm-up, flat, then linearly to zero."""
-        return min(1.0, (step + 1) / self.warmup, (self.steps - step) / (self.steps - self.decay_from))
-
-
-@dataclass
-class Run:
-    """A training run at some step."""
-
-    parameters: Parameters
-    optimizers: list[torch.optim.Optimizer]
-    step: int = 0
-    seconds: float = 0.0  # spent in training, over all sittings
-    curve: list[dict[str, float]] = field(default_factory=list)
-
 
 def start(recipe: Recipe) -> Run:
     """A run at step 0."""
-    parameters = {name: value.requires_grad_() for name, value in initial_parameters(recipe).items()}
-    attention = [value for name, value in parameters.items() if ".attn." in name]
-    others = [value for name, value in parameters.items() if ".attn." not in name]
-    return Run(
-        parameters,
-        [
-            # Muon orthogonalises the update; the attention matrices learn the induction circuit far sooner with it.
-            torch.optim.Muon(attention, lr=recipe.attention_rate, weight_decay=0.0),
-            torch.optim.AdamW(others, lr=recipe.other_rate, betas=(0.9, 0.95), weight_decay=0.0),
-        ],
+    # Muon orthogonalises the update; the attention matrices learn the induction circuit far sooner with it.
+    return begun(
+        initial_parameters(recipe),
+        partial(torch.optim.Muon, lr=recipe.attention_rate, weight_decay=0.0),
+        partial(torch.optim.AdamW, lr=recipe.other_rate, betas=(0.9, 0.95), weight_decay=0.0),
     )
 
 
@@ -158,16 +132,7 @@ def row_losses(
 
 def weights(run: Run, recipe: Recipe) -> Parameters:
     """The run's parameters in the file format: one matrix per head."""
-    inner, outer = ("W_Q", "W_K", "W_V"), "W_O"
-    found = {}
-    for name, value in run.parameters.items():
-        value = value.detach()
-        if name.endswith(inner):
-            value = rearrange(value, "d (h e) -> h d e", h=recipe.n_heads)
-        elif name.endswith(outer):
-            value = rearrange(value, "(h e) d -> h e d", h=recipe.n_heads)
-        found[name] = value.contiguous()
-    return found
+    return by_head(run.parameters, recipe.n_heads)
 
 
 def batch(
@@ -189,49 +154,8 @@ def advance(run: Run, stream: UInt16[np.ndarray, "tokens"], recipe: Recipe, begi
     """One optimiser step on a fresh batch; returns its mean loss in nats."""
     rows = torch.from_numpy(batch(stream, recipe, run.step, begin).astype(np.int64))
     loss = row_losses(run.parameters, rows, recipe).mean()
-    loss.backward()
-    for optimizer, full_rate in zip(run.optimizers, (recipe.attention_rate, recipe.other_rate), strict=True):
-        for group in optimizer.param_groups:
-            group["lr"] = full_rate * recipe.rate(run.step)
-        optimizer.step()
-        optimizer.zero_grad()
-    run.step += 1
-    return loss.item()
-
-
-def save_checkpoint(run: Run, path: Path) -> None:
-    """Write the run so that a kill at any moment leaves the old file or the new one."""
-    state = {
-        "parameters": {name: value.detach() for name, value in run.parameters.items()},
-        "optimizers": [optimizer.state_dict() for optimizer in run.optimizers],
-        "step": run.step,
-        "seconds": run.seconds,
-        "curve": run.curve,
-    }
-    with writing(path) as file:
-        torch.save(state, file)
-
-
-def load_checkpoint(path: Path, recipe: Recipe) -> Run:
-    """Take a run up where it was saved.
-
-    Raises `ModelError` for a file that is damaged, or of another recipe.
-    """
-    run = start(recipe)
-    try:
-        with open_file(path) as file:
-            state = torch.load(file, weights_only=True)
-        with torch.no_grad():
-            for name, value in run.parameters.items():
-                value.copy_(state["parameters"][name])
-        for optimizer, saved in zip(run.optimizers, state["optimizers"], strict=True):
-            optimizer.load_state_dict(saved)
-        run.step, run.seconds, run.curve = state["step"], state["seconds"], state["curve"]
-    except Exception as error:  # of all that torch raises for a file that is none of its own
-        raise ModelError(
-            f"{path} is damaged, or a checkpoint of another recipe ({in_short(error)}); remove it to begin anew"
-        ) from None
-    return run
+    rate = share_of_rate(recipe, run.step)
+    return step(run, loss, [recipe.attention_rate * rate, recipe.other_rate * rate])
 
 
 @torch.no_grad()
@@ -254,24 +178,3 @@ def halves(run: Run, recipe: Recipe, begin: int, *, rows: int = 16) -> tuple[flo
     repeated = torch.cat([torch.full((rows, 1), begin), half, half], dim=1)
     losses = row_losses(run.parameters, repeated, recipe)
     return losses[:, : half.shape[1]].mean().item(), losses[:, half.shape[1] :].mean().item()
-
-
-def train(
-    run: Run,
-    stream: UInt16[np.ndarray, "tokens"],
-    held_out: Int[Tensor, "row position_plus_1"],
-    recipe: Recipe,
-    begin: int,
-    *,
-    checkpoint: Path,
-    every: int = 250,
-) -> Iterator[tuple[int, float]]:
-    """Train to the recipe's end, yielding (step, loss); the curve and the checkpoint grow every `every` steps."""
-    while run.step < recipe.steps:
-        started = time.monotonic()
-        loss = advance(run, stream, recipe, begin)
-        run.seconds += time.monotonic() - started
-        if run.step % every == 0 or run.step == recipe.steps:
-            run.curve.append(measure(run, held_out, recipe, begin))
-            save_checkpoint(run, checkpoint)
-        yield run.step, loss

@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from reference_ladder import LADDER, Row, ladder_losses, resampled
 from safetensors.torch import load_file
+from sampled import by_default
 from torch import Tensor
 from torch.nn.functional import cross_entropy, layer_norm, scaled_dot_product_attention
 
@@ -88,7 +89,7 @@ def random_network(*, norm: bool = True) -> HandMade:
     return replace(model, weights=draw, data=model.data | {"other": torch.tensor([1, 2, 3, 0]), "weights": uneven})
 
 
-@pytest.mark.parametrize("norm", [False, True])
+@pytest.mark.parametrize("norm", by_default([True, False]))
 @pytest.mark.parametrize("name", MODELS)
 def test_each_experiment_is_exact_or_fails_as_it_must(name: str, norm: bool) -> None:
     losses = score(build(name, norm=norm, rows=ROWS))
@@ -112,7 +113,7 @@ def test_the_norms_give_the_stream_back(name: str, norm: bool) -> None:
     torch.testing.assert_close(score(model)["original", ""], expected.expand(4), rtol=1e-9, atol=0)
 
 
-@pytest.mark.parametrize("norm", [False, True])
+@pytest.mark.parametrize("norm", by_default([True, False]))
 @pytest.mark.parametrize("name", [*MODELS, "random"])
 def test_a_row_that_is_its_own_other_loses_nothing(name: str, norm: bool) -> None:
     model = random_network(norm=norm) if name == "random" else build(name, norm=norm, rows=4)

@@ -1,6 +1,7 @@
 """The 26 experiments give the losses that the ladder's formulas give, row by row."""
 
 from collections.abc import Mapping
+from itertools import product
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from jaxtyping import Bool, Int
 from reference_ladder import LADDER, ladder_losses, layer_1, make_streams, name_groups, read_row, row_losses
 from reference_ladder import losses as losses_of_row
 from reference_transformer import random_data, random_transformer
+from sampled import by_default
 from torch import Tensor
 
 from hypotheses.handmade import MAY_BE_ANYTHING, MUST_FAIL, RECIPES, build
@@ -109,8 +111,7 @@ def test_every_experiment_on_a_random_network_equals_the_formulas(roles, norm):
     assert_equal(found, slow_losses(model, roles, data, donors))
 
 
-@pytest.mark.parametrize("norm", [False, True], ids=["norms off", "norms on"])
-@pytest.mark.parametrize("name", RECIPES)
+@pytest.mark.parametrize(("name", "norm"), by_default(product(RECIPES, [True, False]), 2))
 @pytest.mark.usefixtures("unchecked")
 def test_hand_made_models_are_exact_or_fail_as_they_must(name, norm):
     made = build(name, norm=norm, rows=6)
@@ -124,8 +125,7 @@ def test_hand_made_models_are_exact_or_fail_as_they_must(name, norm):
     assert {claim: recovered[claim] for claim in exact if abs(recovered[claim] - 1) > 1e-9} == {}
 
 
-@pytest.mark.parametrize("norm", [False, True], ids=["norms off", "norms on"])
-@pytest.mark.parametrize("name", RECIPES)
+@pytest.mark.parametrize(("name", "norm"), by_default(product(RECIPES, [True, False]), 2))
 @pytest.mark.usefixtures("unchecked")
 def test_so_are_they_where_every_node_has_a_donor_of_its_own(name, norm):
     """A true claim leaves nothing to donors, one or many; a false one fails for whatever stands in."""
@@ -139,7 +139,7 @@ def test_so_are_they_where_every_node_has_a_donor_of_its_own(name, norm):
     assert all(len(score.donors) > 1 and "other" not in score.donors for score in found.values())
 
 
-@pytest.mark.parametrize("norm", ["LN", None])
+@pytest.mark.parametrize("norm", by_default(["LN", None]))
 @pytest.mark.usefixtures("unchecked")
 def test_a_row_that_is_its_own_other_and_donor_loses_nothing(norm):
     model = random_model(normalization_type=norm)

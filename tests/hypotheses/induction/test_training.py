@@ -3,6 +3,7 @@
 import math
 import os
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -21,14 +22,14 @@ from hypotheses.induction.measuring import measure_heads
 from hypotheses.induction.retrain import configuration
 from hypotheses.induction.training import (
     Recipe,
+    advance,
     batch,
-    load_checkpoint,
+    measure,
     row_losses,
-    save_checkpoint,
     start,
-    train,
     weights,
 )
+from hypotheses.runs import resumed, save_checkpoint, share_of_rate, train
 from scrubbing import DataError
 from scrubbing.errors import ModelError
 from scrubbing.lens import Transformer, TransformerConfig, transformer
@@ -106,27 +107,32 @@ def test_passages_repeat_until_the_rate_falls(stream):
 
 def test_the_rate_warms_up_stays_and_falls_to_nothing():
     recipe = Recipe(steps=1000, warmup=100, decay_share=0.4)
-    rates = [recipe.rate(step) for step in (0, 49, 99, 500, 600, 800, 999)]
+    rates = [share_of_rate(recipe, step) for step in (0, 49, 99, 500, 600, 800, 999)]
     assert rates == pytest.approx([0.01, 0.5, 1, 1, 1, 0.5, 0.0025])
 
 
 def test_a_run_taken_up_again_ends_where_an_unbroken_one_does(stream, tmp_path):
     held_out = torch.from_numpy(held_out_rows(stream, 4, TINY.n_ctx, 0).astype(np.int64))
 
+    parts = (
+        partial(advance, stream=stream, recipe=TINY, begin=0),
+        partial(measure, held_out=held_out, recipe=TINY, begin=0),
+    )
+
     def finish(run, path):
-        return [loss for _, loss in train(run, stream, held_out, TINY, 0, checkpoint=path, every=3)]
+        return [loss for _, loss in train(run, TINY.steps, *parts, checkpoint=path, every=3)]
 
     unbroken = start(TINY)
     losses = finish(unbroken, tmp_path / "unbroken.pt")
     broken = start(TINY)
-    steps = train(broken, stream, held_out, TINY, 0, checkpoint=tmp_path / "broken.pt", every=3)
+    steps = train(broken, TINY.steps, *parts, checkpoint=tmp_path / "broken.pt", every=3)
     first = [next(steps)[1] for _ in range(4)]  # a step further than the checkpoint
-    resumed = load_checkpoint(tmp_path / "broken.pt", TINY)
-    assert resumed.step == 3
-    assert first[:3] + finish(resumed, tmp_path / "broken.pt") == losses
-    assert all(torch.equal(resumed.parameters[name], value) for name, value in unbroken.parameters.items())
-    assert resumed.curve == unbroken.curve
-    assert [point["step"] for point in resumed.curve] == [3, 6]
+    again = resumed(start(TINY), tmp_path / "broken.pt")
+    assert again.step == 3
+    assert first[:3] + finish(again, tmp_path / "broken.pt") == losses
+    assert all(torch.equal(again.parameters[name], value) for name, value in unbroken.parameters.items())
+    assert again.curve == unbroken.curve
+    assert [point["step"] for point in again.curve] == [3, 6]
 
 
 def test_a_checkpoint_replaces_the_one_before_it_whole(stream, tmp_path):
@@ -134,7 +140,7 @@ def test_a_checkpoint_replaces_the_one_before_it_whole(stream, tmp_path):
     save_checkpoint(run, tmp_path / "checkpoint.pt")
     run.step = 2
     save_checkpoint(run, tmp_path / "checkpoint.pt")
-    assert load_checkpoint(tmp_path / "checkpoint.pt", TINY).step == 2
+    assert resumed(start(TINY), tmp_path / "checkpoint.pt").step == 2
     assert [path.name for path in tmp_path.glob("checkpoint*")] == ["checkpoint.pt"]
 
 
@@ -154,7 +160,7 @@ def test_a_checkpoint_of_something_else_is_said(spoil, tmp_path):
     save_checkpoint(start(TINY), path)
     spoil(path)
     with pytest.raises(ModelError, match=r"checkpoint.pt is damaged, or a checkpoint of another recipe \("):
-        load_checkpoint(path, TINY)
+        resumed(start(TINY), path)
 
 
 def test_training_computes_the_losses_that_the_graph_does():
