@@ -73,7 +73,9 @@ def _model(*, d_model: int, d_head: int) -> Transformer:
 
 def _pass(G: Graph, data: Mapping[str, Any]) -> Callable[[], Any]:
     interpreter = Interpreter(dict(data), Sample(np.arange(ROWS), ROWS))
-    work = Evaluator(interpreter, stacked).arranged([Expressions().plain(G, References())])
+    work = Evaluator(interpreter, stacked).arranged(
+        [Expressions().forward(G, G.output, dict.fromkeys(G.columns, References()))]
+    )
     return lambda: interpreter.values(work.roots, slice(0, ROWS))
 
 

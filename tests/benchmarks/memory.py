@@ -1,6 +1,6 @@
 """(f) Memory: what scoring the ladder takes at its peak under a cap, each cap in a process of its own.
 
-The peak is the process' largest resident set while scoring (`ru_maxrss`), less what it held before: imports, weights,
+The peak is the process' largest resident set while scoring, less what it held before: imports, weights,
 data, and what a first small run leaves loaded. On a processor chunks are kept smaller than a cap allows, for speed;
 "filled" are those that are as large as it allows, as on a GPU.
 """
@@ -61,28 +61,30 @@ def main(cap: str, rows: int, chunks: str) -> None:
         evaluate.LARGEST = _bytes(cap)
     L = ladder(rows=rows)
     L.score(memory=cap, references=2)
-    before = _resident()
-    _forget_peak()
+    forget_peak()
+    before = peak()  # the same counter as after: the system's other one may be some MiB apart
     start = time.perf_counter()
     L.score(memory=cap)
     seconds = time.perf_counter() - start
-    print(json.dumps({"bytes": _peak() - before, "before": before, "seconds": seconds}))
+    print(json.dumps({"bytes": peak() - before, "before": before, "seconds": seconds}))
 
 
-def _peak() -> int:
+def peak() -> int:
+    """The most that was resident, since `forget_peak` where the system can forget (Linux).
+
+    There `getrusage` would count the parent too: a process that is started has the parent's peak for its own.
+    """
+    status = Path("/proc/self/status")
+    if status.exists():
+        (line,) = (line for line in status.read_text().splitlines() if line.startswith("VmHWM:"))
+        return 1024 * int(line.split()[1])
     import resource
 
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
-def _resident() -> int:
-    """What is resident now, where the system says (Linux); else the peak so far."""
-    statm = Path("/proc/self/statm")
-    return int(statm.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") if statm.exists() else _peak()
-
-
-def _forget_peak() -> None:
+def forget_peak() -> None:
     """Let the peak start anew (Linux), so that what loading took at most does not count."""
     clear = Path("/proc/self/clear_refs")
     if clear.exists():

@@ -11,7 +11,7 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from . import graphs, growth, ladder, memory, paths, reference
+from . import billion, cluster, effects, gpt2, graphs, growth, ladder, memory, paths, reference
 from .figures import Figure, Skipped, machine
 
 Result = Figure | Skipped
@@ -28,8 +28,17 @@ BENCHMARKS: dict[str, Callable[[argparse.Namespace], Sequence[Result]]] = {
     "paths": lambda o: paths.measure(
         rows=max(1, o.rows // 16), repeats=o.repeats, heads=o.heads, settings={"check": o.check}
     ),
+    "gpt2": lambda o: gpt2.measure(
+        rows=max(1, o.rows // 16), repeats=o.repeats, heads=o.heads, settings={"check": o.check}
+    ),
+    "effects": lambda o: effects.measure_effects(rows=max(1, o.rows // 64), repeats=o.repeats, members=o.heads),
+    "effects-tiny": lambda o: effects.measure_effects(
+        rows=max(1, o.rows // 64), repeats=o.repeats, members=o.heads, positions=16, n_embd=48, vocab_size=100
+    ),
+    "billion": lambda o: billion.measure(),
     "growth": lambda o: growth.measure(rows=max(16, o.rows), repeats=o.repeats),
     "graphs": lambda o: graphs.measure(repeats=o.repeats),
+    "cluster": lambda o: cluster.measure(rows=o.rows, repeats=o.repeats),
     "memory": lambda o: memory.measure(rows=2 * o.rows, threads=o.threads),
 }
 
