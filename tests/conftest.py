@@ -3,16 +3,23 @@
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
+import hypothesis
 import pytest
 import torch
-from jaxtyping import config, install_import_hook
+from annotated_shapes import check_shapes
+from browsing import chromium
+from jaxtyping import config
 
 pytest_plugins = ["pytester"]
 
-# Annotated shapes are checked in every test. The option --jaxtyping-packages does the same, but refuses packages that
-# were imported before it, and pytest has imported the plugin in this one; what has shapes to check, that does not load.
-install_import_hook(["scrubbing", "hypotheses"], "beartype.beartype")
+# Annotated shapes are checked in every test.
+check_shapes("scrubbing", "hypotheses")
+
+# The same random examples in every run, however busy the machine is.
+hypothesis.settings.register_profile("scrubbing", deadline=None, derandomize=True, database=None)
+hypothesis.settings.load_profile("scrubbing")
 
 # What tests score belongs in no store of the user's.
 os.environ["SCRUBBING_STORE"] = "off"
@@ -40,3 +47,10 @@ def unchecked_throughout() -> Iterator[None]:
     """The same for all tests of a module: tests of random examples take no fixture of a single test."""
     with _annotations_unchecked():
         yield
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """A real browser for the tests of a module."""
+    with chromium() as driver:
+        yield driver

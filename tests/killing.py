@@ -1,7 +1,7 @@
 """Runs that are killed, that run together, and that run out of room: one warm process forks them all.
 
-`python -m tests.killing kill FILE 10` prints what it saw as JSON; so does `everything FOLDER`. Importing torch takes
-seconds, a fork does not; no connection to the store is open across one.
+`python -m tests.killing kill FILE 10` prints what it saw as JSON; so do `everywhere FILE` and `everything FOLDER`.
+Importing torch takes seconds, a fork does not; no connection to the store is open across one.
 """
 
 import itertools
@@ -29,6 +29,7 @@ from scrubbing.store.schema import connected
 
 torch.set_num_threads(1)
 DATA = digits()
+REFERENCES = 200
 HYPOTHESES = {name: Hypothesis(NETWORK, I) for name, I in CLAIMS.items()}
 
 
@@ -40,7 +41,7 @@ def many_chunks(draws: int = 10) -> None:
 
 def score(seed: int, store: Path | str | Store | None = None) -> str:
     """All scores of a run as JSON."""
-    scores = scrub(HYPOTHESES, DATA, baseline=KNOWS_NOTHING, seed=seed, store=store)
+    scores = scrub(HYPOTHESES, DATA, baseline=KNOWS_NOTHING, references=REFERENCES, seed=seed, store=store)
     return json.dumps({name: s.model_dump_json() for name, s in scores.items()})
 
 
@@ -93,15 +94,15 @@ def kill(file: Path, kills: int, seed: int = 0) -> dict[str, int]:
     return dict(seen)
 
 
-def everywhere(file: Path) -> dict[str, int]:
-    """Kill a run before its first statement to the database, another before its second, and so on to the last."""
-    many_chunks(400)
+def everywhere(file: Path, step: int = 1) -> dict[str, int]:
+    """Kill a run before its first statement to the database, another a step later, and so on to the last."""
+    many_chunks(REFERENCES // 2)
     expected = score(0)
     seen = Counter({"kills": 0, "resumed": 0, "lost": 0, "unequal": 0, "failed": 0})
     finished = False
     while not finished and not seen["failed"]:
         here = file.with_name(f"{seen['kills']}.db")
-        finished = _attempt(here, 0, lambda: None, seen, statement=seen["kills"])
+        finished = _attempt(here, 0, lambda: None, seen, statement=step * seen["kills"])
         seen["unequal"] += score(0, here) != expected or chunks_in(here) != set()
     return dict(seen)
 
@@ -206,9 +207,9 @@ def everything(folder: Path) -> dict[str, object]:
     for name in ("kill", "everywhere", "together", "full", "fuller"):
         (folder / name).mkdir()
     return {
-        "kill": kill(folder / "kill" / "store.db", 10),
-        "everywhere": everywhere(folder / "everywhere" / "store.db"),
-        "together": together(folder / "together" / "store.db", 2, 3),
+        "kill": kill(folder / "kill" / "store.db", 6),
+        "everywhere": everywhere(folder / "everywhere" / "store.db", 5),
+        "together": together(folder / "together" / "store.db", 2, 2),
         "full": full(folder / "full" / "store.db", 30_000),
         "fuller": full(folder / "fuller" / "store.db", 0),
     }
@@ -216,4 +217,5 @@ def everything(folder: Path) -> dict[str, object]:
 
 if __name__ == "__main__":
     mode, where, *numbers = sys.argv[1:]
-    print(json.dumps({"kill": kill, "everything": everything}[mode](Path(where), *map(int, numbers))))
+    modes = {"kill": kill, "everywhere": everywhere, "everything": everything}
+    print(json.dumps(modes[mode](Path(where), *map(int, numbers))))

@@ -4,8 +4,11 @@ import sqlite3
 from contextlib import closing
 from functools import partial
 
+import pytest
+
 from hypotheses.toy import CLAIMS, KNOWS_NOTHING, NETWORK, digits
 from scrubbing import Hypothesis, scrub
+from scrubbing.engine.evaluate import Evaluator
 from scrubbing.store import Store
 
 DATA = {name: column[::10] for name, column in digits().items()}
@@ -19,3 +22,17 @@ def sql(store: Store, statement: str, *values: object) -> list:
     """What a statement gives, by another door."""
     with closing(sqlite3.connect(store.file)) as connection, connection:
         return connection.execute(statement, values).fetchall()
+
+
+def count_chunks(monkeypatch: pytest.MonkeyPatch, size: int) -> list[int]:
+    """The starts of the chunks that are computed from now on, in runs of chunks of `size` draws."""
+    starts: list[int] = []
+    finished = Evaluator._finished
+
+    def counting(self, work, draws, size):
+        starts.append(draws.start)
+        return finished(self, work, draws, size)
+
+    monkeypatch.setattr(Evaluator, "_finished", counting)
+    monkeypatch.setattr(Evaluator, "chunk_size", lambda self, work: size)
+    return starts

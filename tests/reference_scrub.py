@@ -149,10 +149,15 @@ class ReferenceScrub:
 
 
 def forward(graph: Graph, name: str, datum: Mapping[str, Any]) -> Any:
-    """The value of a node or a column on one datum."""
-    if name not in graph:
-        return datum[name]
-    return graph[name].fn(*(forward(graph, i, datum) for i in graph[name].inputs))
+    """The value of a node or a column on one datum, each node computed once."""
+    values = dict(datum)
+
+    def value(n: str) -> Any:
+        if n not in values:
+            values[n] = graph[n].fn(*(value(i) for i in graph[n].inputs))
+        return values[n]
+
+    return value(name)
 
 
 def coarse(values: list[Any], binning: Within | Bins | None) -> list[Any]:

@@ -7,7 +7,7 @@ import sys
 import numpy as np
 import pytest
 import torch
-from benchmarks import growth, ladder, memory, paths, reference, run
+from benchmarks import billion, effects, gpt2, growth, ladder, memory, paths, reference, run
 from benchmarks.figures import Figure, Skipped, quotient
 from benchmarks.plain import Plain
 
@@ -57,6 +57,31 @@ def test_patching_another_head_is_refused(monkeypatch):
         paths.measure(rows=3, repeats=1, positions=6, **TINY)
 
 
+@pytest.mark.slow
+def test_patching_through_mlps_equals_a_loop_of_hooked_passes(monkeypatch):
+    size = {"n_layer": 2, "n_head": 2, "n_embd": 16, "vocab_size": 50}
+    figures = gpt2.measure(rows=3, repeats=1, positions=6, **size)
+    assert [figure.value > 0 for figure in figures] == [True] * 4
+    with pytest.raises(AssertionError, match="with a0_h1 patched, scrub and the hooked pass differ by 1"):
+        gpt2.check_equal("a0_h1", np.array([1.0]), np.array([2.0]))
+
+
+@pytest.mark.slow
+def test_effects_equal_loops_of_hooked_passes_and_planning_is_a_share():
+    size = {"n_layer": 3, "n_head": 4, "n_embd": 16, "vocab_size": 50}
+    figures = effects.measure_effects(rows=3, positions=6, **size)
+    assert len(figures) == 6
+    assert all(0 < figure.value < 1 for figure in figures[1::2])
+
+
+@pytest.mark.slow  # a process of its own
+def test_a_large_model_is_measured_in_its_files_type():
+    size = {"hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2}
+    figures = billion.measure(**size, intermediate_size=96, vocab_size=300)
+    assert [figure.value > 0 for figure in figures] == [True, True]
+
+
+@pytest.mark.slow
 def test_growth_is_measured_by_rows_and_by_hypotheses():
     figures = growth.measure(rows=4, repeats=1, rungs=("naive (whole head)", "naive"))
     assert len(figures) == 5

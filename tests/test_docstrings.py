@@ -81,7 +81,7 @@ def test_every_public_method_says_what_it_does(name):
 def test_the_check_can_fail():
     assert not has_example("Score a hypothesis.")
     assert raises(public.compare)  # through a function of its module
-    assert raises(public.worst_donors)
+    assert raises(public.load_record)
     assert not raises(public.run_explanation)
 
 

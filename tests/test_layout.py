@@ -1,9 +1,15 @@
 """Tests mirror the rooms of the library, and share through modules of their own."""
 
 import ast
+import os
+import re
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
+from sampled import by_default
 
 TESTS = Path(__file__).parent
 ROOT = TESTS.parent
@@ -40,3 +46,32 @@ def test_an_import_of_another_would_be_seen():
 @pytest.mark.parametrize("folder", sorted({file.parent for file in FILES}), ids=str)
 def test_each_folder_of_tests_is_a_room(folder):
     assert any((ROOT / package / folder).is_dir() for package in ("scrubbing", "."))
+
+
+@pytest.mark.parametrize(
+    ("module", "line", "broken"),
+    by_default(
+        [
+            ("score/losses.py", "import scrubbing.cli", "Rooms import downwards only"),
+            ("engine/rules.py", "import scrubbing.engine.plan", "Inside engine"),
+            ("store/packing.py", "import networkx", "Only scrubbing.graph imports networkx"),
+        ]
+    ),
+)
+def test_an_import_upwards_breaks_the_contract(module, line, broken, tmp_path):
+    pytest.importorskip("importlinter")
+    for name in ("scrubbing", "hypotheses"):
+        shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__", "*.safetensors"))
+    shutil.copy(ROOT / ".importlinter", tmp_path)
+    with (tmp_path / "scrubbing" / module).open("a", encoding="utf8") as file:
+        file.write(f"\n{line}\n")
+    lint = "from importlinter.cli import lint_imports_command as lint; lint()"
+    run = subprocess.run(
+        [sys.executable, "-c", lint, "--no-cache"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+    )
+    assert run.returncode == 1
+    assert re.search(rf"{broken} BROKEN", re.sub(r"\s+", " ", run.stdout))

@@ -1,11 +1,15 @@
 """Binning: when two numbers of a feature count as equal. By default they must be the same number."""
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float, Int
 
 from scrubbing.errors import HypothesisError
+from scrubbing.errors.arguments import check_fields
+
+MOST_BINS = 10_000
 
 
 @dataclass(frozen=True)
@@ -18,7 +22,8 @@ class Within:
     tolerance: float
 
     def __post_init__(self) -> None:
-        if not self.tolerance > 0:
+        check_fields(self)
+        if not 0 < self.tolerance < math.inf:
             raise HypothesisError(f"within(..., {self.tolerance}) needs a tolerance above 0; equality is the default")
 
     def __call__(self, values: Float[np.ndarray, "row *shape"]) -> Float[np.ndarray, "row *shape"]:
@@ -32,8 +37,9 @@ class Bins:
     k: int
 
     def __post_init__(self) -> None:
-        if self.k < 1:
-            raise HypothesisError(f"bins(..., {self.k}) needs at least one bin")
+        check_fields(self)
+        if not 1 <= self.k <= MOST_BINS:
+            raise HypothesisError(f"bins(..., {self.k}) needs at least one bin, and {MOST_BINS:,} at most")
 
     def __call__(self, values: Float[np.ndarray, "row *shape"]) -> Int[np.ndarray, "row *shape"]:
         edges = np.quantile(values, np.arange(1, self.k) / self.k, axis=0)

@@ -28,6 +28,7 @@ Data = Mapping[str, Any] | Table
 # Text stays an array: it serves features, and functions that know what to do with it.
 Columns = Mapping[str, Tensor | np.ndarray]
 
+LARGEST_SEED = 2**128
 MOST = 2**31  # of anything that is counted out one by one
 
 
@@ -64,10 +65,15 @@ def _names(data: Data) -> list[Any]:
 def _as_column(name: str, given: Any) -> Tensor | np.ndarray:
     if not isinstance(given, Tensor):
         return _from_array(as_array(name, given))
-    if given.layout != torch.strided or given.is_meta or given.is_quantized or given.is_nested:
+    if not is_plain(given):
         raise DataError(f"the column {name!r} is no plain tensor; give one that is, such as x.to_dense()")
     _check_entries(name, given)
     return given
+
+
+def is_plain(tensor: Tensor) -> bool:
+    """Whether a tensor holds its entries one by one: it is not sparse, nested, quantized or without any."""
+    return tensor.layout == torch.strided and not (tensor.is_meta or tensor.is_quantized or tensor.is_nested)
 
 
 def as_array(name: str, given: Any) -> np.ndarray:
@@ -151,18 +157,26 @@ def _from_array(array: np.ndarray) -> Tensor | np.ndarray:
 
 def whole_number(name: str, given: Any) -> int:
     """A number given as any type of integer. Raises `DataError` for anything else, True included."""
-    number = np.asarray(given)
-    if not number.ndim and number.dtype.kind in "iuO":  # large integers are objects to numpy
-        with suppress(TypeError):
+    with suppress(TypeError, ValueError):
+        number = np.asarray(given)
+        if not number.ndim and number.dtype.kind in "iuO":  # large integers are objects to numpy
             return operator.index(given)
     raise DataError(f"{name}={reprlib.repr(given)}, but it must be a whole number")
 
 
-def at_least_one(name: str, given: Any) -> int:
+def seed_number(given: Any) -> int:
+    """A seed. Raises `DataError` for what is no whole number, and for one of more than 128 bits."""
+    number = whole_number("seed", given)
+    if abs(number) > LARGEST_SEED:
+        raise DataError(f"seed={reprlib.repr(number)}, but it must lie between -2^128 and 2^128")
+    return number
+
+
+def at_least_one(name: str, given: Any, *, below: int = MOST) -> int:
     """A number of things that must be 1 or more; `name` is their plural. Raises `DataError` for 0."""
     number = whole_number(name, given)
-    if number >= MOST:
-        raise DataError(f"{name}={reprlib.repr(number)} is more than can be computed; give fewer than {MOST}")
+    if number >= below:
+        raise DataError(f"{name}={reprlib.repr(number)} is more than can be computed; give fewer than {below}")
     if number < 1:
         raise DataError(f"{name}={number}, but at least one {name.removesuffix('s')} is needed")
     return number

@@ -1,12 +1,42 @@
-"""The differences of two hypotheses, in words."""
+"""What differs by name between two mappings, and the differences of two hypotheses in words."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, fields
-from typing import Any, Protocol, runtime_checkable
+from operator import eq
+from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
 
 from scrubbing.graph.fingerprint import digest, source
 from scrubbing.graph.graph import Graph
 from scrubbing.graph.nodes import Node
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Changes(Generic[T]):
+    """What one mapping has and another does not, and the pairs (old, new) that differ."""
+
+    added: dict[str, T]
+    removed: dict[str, T]
+    changed: dict[str, tuple[T, T]]
+
+    @property
+    def names(self) -> frozenset[str]:
+        """Everything that differs."""
+        return frozenset((*self.added, *self.removed, *self.changed))
+
+    @classmethod
+    def of(cls, old: Mapping[str, T], new: Mapping[str, T], same: Callable[[T, T], bool] = eq) -> "Changes[T]":
+        """The changes from an old mapping to a new one, each in the order of the mapping that has it.
+
+        >>> Changes.of({"a": 1, "b": 2}, {"b": 3, "c": 4})
+        Changes(added={'c': 4}, removed={'a': 1}, changed={'b': (2, 3)})
+        """
+        return cls(
+            {name: value for name, value in new.items() if name not in old},
+            {name: value for name, value in old.items() if name not in new},
+            {n: (value, new[n]) for n, value in old.items() if n in new and not same(value, new[n])},
+        )
 
 
 @runtime_checkable
@@ -92,15 +122,14 @@ def diff(old: Claims, new: Claims) -> Diff:
     + a reads x
     ~ loss: reads a, y (was y)
     """
-    before = {name: Claim(node, old.image(name)) for name, node in old.I.items()}
-    after = {name: Claim(node, new.image(name)) for name, node in new.I.items()}
+    claims = Changes.of(_claims(old), _claims(new))
     return Diff(
-        added={name: claim for name, claim in after.items() if name not in before},
-        removed={name: claim for name, claim in before.items() if name not in after},
-        changed={n: (before[n], after[n]) for n in before if n in after and before[n] != after[n]},
-        declared=tuple(_declared(old, new)),
-        network=_different_nodes(old.G, new.G),
+        claims.added, claims.removed, claims.changed, tuple(_declared(old, new)), _different_nodes(old.G, new.G)
     )
+
+
+def _claims(h: Claims) -> dict[str, Claim]:
+    return {name: Claim(node, h.image(name)) for name, node in h.I.items()}
 
 
 def same_node(a: Node, b: Node) -> bool:
@@ -138,5 +167,5 @@ def _declared(old: Claims, new: Claims) -> Iterator[str]:
 def _different_nodes(old: Graph, new: Graph) -> tuple[str, ...]:
     if old is new:
         return ()
-    names = dict.fromkeys((*old, *new))
-    return tuple(n for n in names if n not in old or n not in new or not same_node(old[n], new[n]))
+    nodes = Changes.of(old, new, same_node)
+    return tuple(name for name in dict.fromkeys((*old, *new)) if name in nodes.names)

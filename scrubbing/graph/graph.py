@@ -11,7 +11,8 @@ from typing import Any
 
 import networkx as nx
 
-from scrubbing.errors import GraphError, UnknownNameError, nearest
+from scrubbing.errors import GraphError, UnknownNameError, displayed, nearest
+from scrubbing.errors.arguments import checked
 from scrubbing.graph.nodes import Node
 
 
@@ -104,15 +105,19 @@ class Graph(Mapping[str, Node]):
             found[name] = known.setdefault(columns, columns)
         return found
 
-    def upstream(self, name: str) -> tuple[str, ...]:
-        """The node and all nodes that it depends on, each after what it reads."""
-        return tuple(sorted(_upstream(self._nodes, [name]), key=self._place.__getitem__))
+    @checked
+    def upstream(self, *names: str) -> tuple[str, ...]:
+        """The nodes and all nodes that they depend on, each after what it reads. Raises `GraphError` for no node."""
+        for name in names:
+            self[name]
+        return tuple(sorted(_upstream(self._nodes, names), key=self._place.__getitem__))
 
     @property
     def origin(self) -> "Graph":
         """The graph before its first rewrite; itself if it was never rewritten."""
         return self._origin or self
 
+    @checked
     def readers(self, name: str) -> tuple[str, ...]:
         """The nodes that read a node or column, in order. Raises `GraphError` for an unknown name."""
         if name not in self._readers:
@@ -124,7 +129,7 @@ class Graph(Mapping[str, Node]):
     def __getitem__(self, name: str) -> Node:
         try:
             return self._nodes[name]
-        except KeyError:
+        except (KeyError, TypeError):
             raise UnknownNameError(f"there is no node {name!r}{nearest(name, self._nodes)}") from None
 
     def __contains__(self, name: object) -> bool:
@@ -146,6 +151,9 @@ class Graph(Mapping[str, Node]):
     def _hash(self) -> int:
         return hash(frozenset(self._nodes.items()))
 
+    def _repr_mimebundle_(self, **_: Any) -> dict[str, str]:
+        return displayed(self)
+
     def __repr__(self) -> str:
         lines = [f"  {name}({', '.join(self._nodes[name].inputs)})" for name in self.order]
         return "\n".join(
@@ -154,6 +162,7 @@ class Graph(Mapping[str, Node]):
 
     # -- what can be done with it
 
+    @checked
     def __or__(self, changes: Mapping[str, Node | Callable[..., Any]]) -> "Graph":
         """The graph with nodes added or replaced. Old nodes that nothing reads any more are dropped.
 
@@ -172,10 +181,12 @@ class Graph(Mapping[str, Node]):
         graph._origin = self.origin
         return graph
 
+    @checked
     def __call__(self, data: Mapping[str, Any]) -> Any:
         """The value of the output on `data`, all rows at once."""
         return self.activations(data, self.output)[0]
 
+    @checked
     def activations(self, data: Mapping[str, Any], *names: str) -> tuple[Any, ...]:
         """The values `[row, ...]` of the named nodes or columns on `data`, each computed once.
 
@@ -185,16 +196,15 @@ class Graph(Mapping[str, Node]):
         for name in names:
             if name not in self and name not in self.columns:
                 raise UnknownNameError(f"there is no node or column {name!r}{nearest(name, [*self, *self.columns])}")
-        steps = set().union(*(self.upstream(name) for name in names if name in self))
+        steps = self.upstream(*(name for name in names if name in self))
         read = {i for step in steps for i in self[step].inputs}.union(names) - self.keys()
         for column in sorted(read):
             if column not in data:
                 raise GraphError(f"the data have no column {column!r}{nearest(column, data)}")
             values[column] = data[column]
-        for name in self.order:
-            if name in steps:
-                node = self._nodes[name]
-                values[name] = node.fn(*(values[i] for i in node.inputs))
+        for name in steps:
+            node = self._nodes[name]
+            values[name] = node.fn(*(values[i] for i in node.inputs))
         return tuple(values[name] for name in names)
 
 

@@ -4,8 +4,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from types import MappingProxyType
+from typing import Any
 
-from scrubbing.errors import HypothesisError, nearest
+from scrubbing.errors import HypothesisError, displayed, nearest
+from scrubbing.errors.arguments import checked
 from scrubbing.graph.differences import Diff, diff
 from scrubbing.graph.graph import Graph
 from scrubbing.graph.nodes import Node
@@ -53,6 +55,7 @@ class Hypothesis:
         if problems:
             raise HypothesisError("\n".join(dict.fromkeys(problems)))
 
+    @checked
     def diff(self, other: "Hypothesis") -> Diff:
         """How `other` differs: claims added, removed and changed."""
         return diff(self, other)
@@ -72,6 +75,9 @@ class Hypothesis:
     def passed_columns(self, name: str) -> frozenset[str]:
         """The columns that I's node claims on all unclaimed paths into its image: those the image does not read."""
         return self._passed_columns[name]
+
+    def _repr_mimebundle_(self, **_: Any) -> dict[str, str]:
+        return displayed(self)
 
     # -- computed once, since planning needs them at every edge
 

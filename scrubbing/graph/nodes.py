@@ -9,6 +9,7 @@ from typing import Any
 from torch import nn
 
 from scrubbing.errors import GraphError
+from scrubbing.errors.arguments import check_fields, checked
 from scrubbing.graph.binning import Binning, Bins, Within
 
 
@@ -55,6 +56,9 @@ class Node:
     swaps: bool = field(default=True, kw_only=True)
     keeps: frozenset[str] = field(default=frozenset(), kw_only=True)
     constant: bool = field(default=False, kw_only=True)
+
+    def __post_init__(self) -> None:
+        check_fields(self)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Node) and (self is other or self._key == other._key)
@@ -135,6 +139,7 @@ def _parameters(fn: Callable[..., Any], name: str) -> tuple[str, ...]:
     return tuple(p.name for p in parameters)
 
 
+@checked
 def reads(*names: str) -> Node:
     """A claim that these inputs matter, and no claim about what is computed from them.
 
@@ -144,6 +149,7 @@ def reads(*names: str) -> Node:
     return Node(Reads(), names)
 
 
+@checked
 def per_position(claim: Node | Callable[..., Any]) -> Node:
     """A claim for each position of a sequence separately: at position p, only `claim(...)[:, p]` matters.
 
@@ -167,6 +173,7 @@ def per_position(claim: Node | Callable[..., Any]) -> Node:
     return replace(Node.of(claim, name="per_position"), per_position=True)
 
 
+@checked
 def within(claim: Node | Callable[..., Any], tolerance: float) -> Node:
     """A claim whose values are equal if they lie in the same cell of a grid of width `tolerance`.
 
@@ -178,6 +185,7 @@ def within(claim: Node | Callable[..., Any], tolerance: float) -> Node:
     return replace(Node.of(claim, name="within"), binning=Within(tolerance))
 
 
+@checked
 def bins(claim: Node | Callable[..., Any], k: int) -> Node:
     """A claim whose values are equal if they lie in the same of `k` quantile bins of the dataset.
 

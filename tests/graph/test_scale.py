@@ -1,14 +1,16 @@
 """Graphs of thousands of nodes: their order is networkx's, and neither depth nor width is a limit."""
 
 import copy
+from collections import Counter
 from collections.abc import Mapping
 
 import networkx as nx
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scrubbing import Graph, GraphError, Hypothesis, Node, reads
+from scrubbing import Graph, GraphError, Hypothesis, Node, circuit, explain, reads, scrub
 from scrubbing.engine.expressions import Expressions
 from scrubbing.engine.sampling.streams import Drawn, References
 
@@ -27,6 +29,11 @@ def chain(length: int) -> Graph:
 def side_by_side(width: int) -> Graph:
     nodes = {f"n{i}": Node(first, ("x",)) for i in range(width)}
     return Graph(nodes | {"loss": Node(first, (*nodes, "y"))})
+
+
+def forward(expressions: Expressions, graph: Graph):
+    """An ordinary forward pass on the references."""
+    return expressions.forward(graph, graph.output, dict.fromkeys(graph.columns, References()))
 
 
 @st.composite
@@ -86,9 +93,9 @@ def test_as_many_nodes_may_be_claimed(make):
     h = Hypothesis(graph, I)
     assert len(h.claimed_inputs("loss")) == (1 if make is chain else MANY)
     expressions = Expressions()
-    root = expressions.plain(graph, References())
-    assert expressions.plain(Graph(graph), References()) is root
-    assert expressions.plain(graph.rewritten({"n5": graph["n5"]}), References()) is root
+    root = forward(expressions, graph)
+    assert forward(expressions, Graph(graph)) is root
+    assert forward(expressions, graph.rewritten({"n5": graph["n5"]})) is root
 
 
 def test_a_graph_is_copied_without_its_hash():
@@ -115,3 +122,46 @@ def test_a_hypothesis_stays_as_it_was_made():
     assert h.claimed_inputs("loss") == {"a": "b"}
     with pytest.raises(TypeError):
         h.claimed_inputs("loss")["a"] = "c"  # type: ignore[index]
+
+
+def claims(G: Graph, fn) -> Hypothesis:
+    """Every node of G claimed, with a feature of its own."""
+    return Hypothesis(
+        G,
+        Graph(
+            {name: Node(fn, node.inputs) for name, node in G.items() if name != G.output}
+            | {G.output: reads(*G[G.output].inputs)}
+        ),
+    )
+
+
+@pytest.mark.parametrize("make", [chain, side_by_side])
+def test_hypotheses_of_many_claims_are_planned_with_a_few_calls_for_each(make):
+    called = Counter()
+
+    def feature(value):
+        called["feature"] += 1
+        return value > 1
+
+    h = claims(make(300), feature)
+    explain(h, {"x": [0.0, 1.0, 2.0, 3.0], "y": [0.0] * 4}, baseline=Graph(loss=reads("y")), references=2)
+    assert 300 <= called["feature"] <= 20 * 300
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("unchecked")
+@pytest.mark.parametrize(("make", "claimed"), [(chain, 1000), (side_by_side, 3000)])
+def test_hypotheses_of_thousands_of_claims_are_scored(make, claimed):
+    data = {"x": [0.0, 1.0, 2.0, 3.0], "y": [0.0] * 4}
+    score = scrub(claims(make(claimed), lambda v: v > 1), data, baseline=Graph(loss=reads("y")), references=2)
+    assert len(score.donors) >= (1 if make is chain else claimed)
+
+
+def test_claims_of_many_layers_that_read_each_other_are_planned_at_once():
+    """What `reads` gives is a tuple of tuples: as a value, it would double with each of sixty layers."""
+    layers = {f"a{i}": (lambda *values: sum(values), ("x", *(f"a{j}" for j in range(i)))) for i in range(60)}
+    G = Graph({name: Node(*layer) for name, layer in layers.items()}, loss=lambda a59, y: 0 * a59 + y)
+    h = circuit(G, "a*")
+    data = {"x": torch.arange(6.0) % 3, "y": torch.ones(6)}
+    score = scrub(h, data, baseline=Graph(loss=reads("y")), others="reference", check=False)
+    assert score.vacuity.nodes[0].classes == 3
