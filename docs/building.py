@@ -38,6 +38,11 @@ def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
     return LINK.sub(lambda link: _inside(link, (DOCS / page.file.src_uri).parent), markdown)
 
 
+def on_post_page(output: str, **_: Any) -> str:
+    """The page with a name for its search, which the theme leaves out."""
+    return output.replace('<div class="md-search"', '<div class="md-search" aria-label="Search"')
+
+
 def with_pictures(markdown: str) -> str:
     """The page with an SVG for each comment that asks for one."""
     from scrubbing.report import draw

@@ -32,6 +32,8 @@ def chromium() -> Iterator[Any]:
     options = selenium.ChromeOptions()
     for argument in ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"):
         options.add_argument(argument)
+    # A mouse: without it pages are those of a touch screen, where code needs no focus by the keyboard.
+    options.add_argument("--blink-settings=primaryHoverType=2,availableHoverTypes=2")
     options.binary_location = CHROMIUM
     options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
     driver = selenium.Chrome(options=options, service=selenium.ChromeService(DRIVER))
@@ -42,7 +44,7 @@ def chromium() -> Iterator[Any]:
 
 
 def sized(browser: Any, width: int = 1280, theme: str = "light") -> Any:
-    """The browser with a window of this width and a reader who wants this theme; nothing moves under the mouse."""
+    """The browser with a window of this width and a reader who wants this theme; nothing moves."""
     size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": False}
     browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
     wishes = {"prefers-color-scheme": theme, "prefers-reduced-motion": "reduce"}
