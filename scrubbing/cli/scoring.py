@@ -24,6 +24,7 @@ from scrubbing.cli.options import (
     SuiteArgument,
     WorkersOption,
 )
+from scrubbing.cli.running import MISTAKE
 
 if TYPE_CHECKING:
     from scrubbing.score import Recalled
@@ -53,7 +54,10 @@ def score(
     address: AddressOption = None,
     workers: WorkersOption = None,
     shard: ShardOption = None,
-) -> None:
+    keep_going: Annotated[
+        bool, typer.Option("--keep-going", help="Leave out what cannot be scored, say why, and end with status 2.")
+    ] = False,
+) -> int:
     """Score a suite of hypotheses and print the fraction of the loss that each recovers.
 
     Without options: the project's own model, every hypothesis, every row. Two hypotheses on a hundred rows:
@@ -85,10 +89,12 @@ def score(
 
     if heads:
         show(suites.heads(suite, model=model, data=data, dtype=dtype, device=device))
-        return
+        return 0
     if shard is not None:
-        if store is None or json is not None or engine is not None:
-            raise DataError("--shard keeps a part in a store of its own: give --store FILE, and no --json or --engine")
+        if store is None or json is not None or engine is not None or keep_going:
+            raise DataError(
+                "--shard keeps a part in a store of its own: give --store FILE, and no --json, --engine or --keep-going"
+            )
         asked = Asked(
             suite=suite,
             model=model and absolute(model),
@@ -102,12 +108,12 @@ def score(
             memory=memory,
         )
         show_part(asked, shard, store_to_write(store, off=no_store, recompute=recompute, suite=suite))
-        return
+        return 0
     spread = engine_of(engine, address=address, workers=workers, device=device)
     chosen = suites.experiments(suite, model=model, data=data, only=only, options=options, dtype=dtype, device=device)
     record = store_to_write(store, off=no_store, recompute=recompute, suite=suite)
     settings = scrub_settings(chosen, references=references, memory=memory, seed=seed, engine=spread)
-    scores = chosen.score(**settings, store=record)
+    scores = chosen.score(**settings, store=record, keep_going=keep_going)
     tables = chosen.tabulated(scores)
     recalled = next((score.recalled for score in scores.values()), None)
     if json is not None:  # before anything is printed: whoever reads that may be gone
@@ -116,6 +122,7 @@ def score(
         write_json(results(chosen, scores, tables, about | when), json)
     found = shown(chosen, scores, tables)
     show(Group(found, _recalled(recalled)) if recalled else found)
+    return 0 if len(scores) == len(chosen.cases) else MISTAKE
 
 
 def _recalled(recalled: "Recalled"):

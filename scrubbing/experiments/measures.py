@@ -17,6 +17,7 @@ from scrubbing.experiments.cluster import workers_of
 from scrubbing.experiments.instead import Interventions, intervened
 from scrubbing.experiments.preparation import Options, Prepared, Settings, check_finite, prepare
 from scrubbing.experiments.progress import showing_progress
+from scrubbing.experiments.surviving import those_that_run
 from scrubbing.graph import Graph, reads
 from scrubbing.graph.data import Columns, Data, as_columns
 from scrubbing.graph.hypothesis import Hypothesis
@@ -55,7 +56,7 @@ def measure(
 
     `baseline` recovers 0%; by default what is left if the output knows its own columns alone (labels, weights). Of the
     settings of `scrub`, `others`, `unclaimed` and `exclude_self` are the baseline's; `references`, `seed`, `memory`,
-    `check` and `progress` mean what they mean there.
+    `check`, `progress`, `engine` and `keep_going` mean what they mean there.
 
     >>> from scrubbing import Graph, donor, measure
     >>> G = Graph(a=lambda x: 2 * x, b=lambda a: a + 1, loss=lambda a, b, y: (a + b - y) ** 2)
@@ -72,7 +73,18 @@ def measure(
     """
     refuse_settings(settings, "measure")
     options = Options.of(settings)
-    prepared = _planned(G, interventions, as_columns(data), baseline, options)
+    run = partial(_measured, G, columns=as_columns(data), baseline=baseline, options=replace(options, keep_going=False))
+    return those_that_run(run, interventions) if options.keep_going else run(interventions)
+
+
+def _measured(
+    G: Graph,
+    interventions: Mapping[str, Interventions],
+    columns: Columns,
+    baseline: Baseline | None,
+    options: Options,
+) -> dict[str, Score]:
+    prepared = _planned(G, interventions, columns, baseline, options)
     if options.check:
         check_networks([G], prepared.planner, prepared.evaluator.interpreter)
     evaluator = replace(prepared.evaluator, workers=workers_of(prepared))

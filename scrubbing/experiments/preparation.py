@@ -71,6 +71,7 @@ class Settings(TypedDict, total=False):
     groups: Any
     estimand: Estimand | None
     engine: ChosenEngine
+    keep_going: bool
 
 
 @dataclass(frozen=True)
@@ -95,6 +96,7 @@ class Options:
     groups: Any = None
     estimand: Estimand | None = None
     engine: ChosenEngine = None
+    keep_going: bool = False
 
     def __post_init__(self) -> None:
         check_fields(self)
@@ -157,6 +159,8 @@ def prepare(
     options: Options,
 ) -> Prepared:
     """Check the arguments and plan the run. Raises what `scrub` raises."""
+    if options.keep_going:
+        raise HypothesisError("keep_going= is a setting of scrub and measure, which can leave one out; give it to them")
     named = by_name(hypotheses)
     columns = as_columns(data)
     draws = at_least_one("draws", options.draws)

@@ -26,6 +26,7 @@ from scrubbing.experiments.engines import ChosenEngine
 from scrubbing.experiments.preparation import Options, Prepared, Settings, check_finite, prepare
 from scrubbing.experiments.progress import ShowProgress, showing_progress
 from scrubbing.experiments.remarks import notes_of, warn_of_idle_claims, warn_of_neighbours, warn_of_singletons
+from scrubbing.experiments.surviving import those_that_run
 from scrubbing.graph.data import Data
 from scrubbing.graph.hypothesis import Hypothesis
 from scrubbing.score import Estimand, Estimate, Participation, Score, Stopping, make_score, recalled
@@ -97,6 +98,7 @@ def scrub(
     groups: Any = None,
     estimand: Estimand | None = None,
     engine: ChosenEngine = None,
+    keep_going: bool = False,
 ) -> Score | list[Score] | dict[str, Score]:
     """Causal scrubbing: swap all that a hypothesis calls interchangeable, and report how much of the loss survives.
 
@@ -150,6 +152,7 @@ def scrub(
     - `store`: a file, or a `Store`, that keeps every score. An interrupted run continues from its finished chunks. A
       run that is in the store is not computed again: `score.recalled` says when it was made
     - `engine`: who computes: this process, or the workers of a cluster ("ray", or an `Engine`)
+    - `keep_going`: hypotheses, given by name, that cannot be scored are left out, each with a warning that says why
 
     Raises `HypothesisError` for wrong hypotheses and options, `DataError` for data and values that cannot be used,
     `GraphError` for networks that are random or rewritten wrongly, `NodeError` where a function of a node raises, and
@@ -173,27 +176,12 @@ def scrub(
         groups=groups,
         estimand=estimand,
         engine=engine,
+        check=check,
+        progress=progress,
+        store=store,
     )
-    prepared = prepare(hypotheses, data, baseline, options)
-    jobs = dict(zip(prepared.named, prepared.jobs, strict=True))
-    warn_of_idle_claims(jobs)
-    with recording(as_store(store), partial(described, prepared)) as record:
-        recorded = record.answer() if record else None
-        if recorded is not None:
-            scores = [
-                recalled(score, name, _donors(job, prepared.sample, exact=exact))
-                for score, name, job in zip(recorded, prepared.named, prepared.jobs, strict=True)
-            ]
-        else:
-            scores = _computed(prepared, record, check=check, progress=progress)
-            if record:
-                record.keep(scores)
-    named = dict(zip(prepared.named, scores, strict=True))
-    warn_of_singletons(jobs, named)
-    warn_of_neighbours(named, prepared.data)
-    if isinstance(hypotheses, Hypothesis):
-        return scores[0]
-    return named if isinstance(hypotheses, Mapping) else scores
+    run = partial(_scrubbed, data=data, baseline=baseline, options=options)
+    return those_that_run(run, hypotheses) if keep_going else run(hypotheses)
 
 
 @checked
@@ -223,6 +211,31 @@ def explain(
     return found.model_copy(update={"shared": shared_by_workers(prepared, found)}) if prepared.engine else found
 
 
+def _scrubbed(
+    hypotheses: Hypotheses, data: Data, baseline: Baseline, options: Options
+) -> Score | list[Score] | dict[str, Score]:
+    prepared = prepare(hypotheses, data, baseline, options)
+    jobs = dict(zip(prepared.named, prepared.jobs, strict=True))
+    warn_of_idle_claims(jobs)
+    with recording(as_store(options.store), partial(described, prepared)) as record:
+        recorded = record.answer() if record else None
+        if recorded is not None:
+            scores = [
+                recalled(score, name, _donors(job, prepared.sample, exact=prepared.exact))
+                for score, name, job in zip(recorded, prepared.named, prepared.jobs, strict=True)
+            ]
+        else:
+            scores = _computed(prepared, record)
+            if record:
+                record.keep(scores)
+    named = dict(zip(prepared.named, scores, strict=True))
+    warn_of_singletons(jobs, named)
+    warn_of_neighbours(named, prepared.data)
+    if isinstance(hypotheses, Hypothesis):
+        return scores[0]
+    return named if isinstance(hypotheses, Mapping) else scores
+
+
 def described(prepared: Prepared) -> Described:
     """What the run's result depends on."""
     return describe(
@@ -236,10 +249,10 @@ def described(prepared: Prepared) -> Described:
     )
 
 
-def _computed(prepared: Prepared, record: Recording | None, *, check: bool, progress: ShowProgress) -> list[Score]:
-    if check:
+def _computed(prepared: Prepared, record: Recording | None) -> list[Score]:
+    if prepared.options.check:
         check_networks([job.hypothesis.G for job in prepared.jobs], prepared.planner, prepared.evaluator.interpreter)
-    outcomes, sample, rule = _outcomes(prepared, record, progress)
+    outcomes, sample, rule = _outcomes(prepared, record)
     scores = [
         _score(name, job, outcome, sample, prepared, rule)
         for name, job, outcome in zip(prepared.named, prepared.jobs, outcomes, strict=True)
@@ -249,14 +262,12 @@ def _computed(prepared: Prepared, record: Recording | None, *, check: bool, prog
     return scores
 
 
-def _outcomes(
-    prepared: Prepared, record: Recording | None, progress: ShowProgress
-) -> tuple[list[Outcome], Sample, Stopping | None]:
+def _outcomes(prepared: Prepared, record: Recording | None) -> tuple[list[Outcome], Sample, Stopping | None]:
     """The losses of each job, the references that they were measured on, and why no more were drawn."""
     jobs, planner, evaluator, exact = prepared.jobs, prepared.planner, prepared.evaluator, prepared.exact
     total, unit = (len(jobs), "hypotheses") if exact else (len(prepared.sample), "references")
     outputs, workers = prepared.outputs, workers_of(prepared)
-    with showing_progress(progress, total, unit=unit) as advance:
+    with showing_progress(prepared.options.progress, total, unit=unit) as advance:
         if exact and workers:
             return workers.outcomes(advance), prepared.sample, None
         if exact:

@@ -178,14 +178,15 @@ def sweep(
     kinds = {isinstance(member, Hypothesis) for member in made.values()}
     if len(kinds) > 1:
         raise HypothesisError("some members are hypotheses and some are interventions; sweep each kind by itself")
-    named = {_name(axes, values): member for values, member in made.items()}
+    names = {values: _name(axes, values) for values in made}
+    named = {names[values]: member for values, member in made.items()}
     if True in kinds:
         if baseline is None:
             raise HypothesisError("a sweep of hypotheses needs a baseline=, as scrub does")
         found = scrub(named, data, baseline=baseline, **settings)
     else:
         found = measure(G, named, data, baseline=baseline, **settings)
-    return Sweep(axes, dict(zip(made, found.values(), strict=True)))
+    return Sweep(axes, {values: found[name] for values, name in names.items() if name in found})
 
 
 def _name(axes: Mapping[str, tuple[Any, ...]], values: tuple[Any, ...]) -> str:

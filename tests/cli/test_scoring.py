@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
 
@@ -14,8 +15,11 @@ import torch
 from model_folder import columns, with_data
 from sampled import by_default
 
+from hypotheses import toy
 from hypotheses.handmade import MAY_BE_ANYTHING, MUST_FAIL, RECIPES, build, save
 from hypotheses.induction.suite import suite
+from scrubbing import Hypothesis, Node
+from scrubbing.cli import suites
 
 ROWS = 12
 FAST = ("--dtype", "float64", "--only", "naive/Q")
@@ -245,3 +249,26 @@ def test_heads_are_printed_by_what_they_attend_to_and_nothing_is_scored(scrubbin
     assert {"previous", "induction"} <= set(finished.out.split())
     assert "recovered" not in finished.out
     assert not (tmp_path / "none.json").exists()
+
+
+# -- going on
+
+
+@pytest.mark.filterwarnings("always::scrubbing.ScrubbingWarning")
+def test_what_cannot_be_scored_is_left_out_with_status_2(scrubbing, monkeypatch):
+    whole = toy.suite()
+    case = whole.cases[0]
+    broken = case.hypothesis.G | {"D": Node(_raises, case.hypothesis.G["D"].inputs)}
+    bad = replace(case, name="bad", hypothesis=Hypothesis(broken, case.hypothesis.I))
+    monkeypatch.setattr(suites, "experiments", lambda *_, **__: replace(whole, cases=(bad, *whole.cases)))
+    arguments = ("score", "toy", "--references", 50, "--no-store")
+    finished = scrubbing(*arguments)
+    assert (finished.status, finished.out) == (2, "")
+    finished = scrubbing(*arguments, "--keep-going")
+    assert finished.status == 2
+    assert [name for name in whole.hypotheses if name not in finished.out] == []
+    assert finished.err.startswith("scrubbing: 'bad' is left out: the function of 'D' raised ValueError: not today")
+
+
+def _raises(*inputs):
+    raise ValueError("not today")
