@@ -1,7 +1,8 @@
 """Scores as a table for people and as JSON for programs."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,11 @@ from rich.text import Text
 
 from scrubbing.experiments.suites import Rows, Suite
 from scrubbing.score import Score
-from scrubbing.score.tables import titled
+from scrubbing.score.tables import decimals_for, fixed, titled
 from scrubbing.store.files import write_whole
 
 SCHEMA = "scrubbing.scores/1"
+KEYS = 4  # columns of a table that say what a row is, at most
 
 
 class HypothesisResult(BaseModel):
@@ -125,14 +127,24 @@ def _intervals(scores: Mapping[str, Score]) -> Text:
 def _table_of(suite: Suite, name: str, rows: Rows) -> RenderableType:
     """A further table of a suite."""
     columns = list(dict.fromkeys(column for row in rows for column in row))
-    cells = [[_plain(row.get(column)) for column in columns] for row in rows]
+    values = {column: [row.get(column) for row in rows] for column in columns}
+    numbers = {c: [v for v in values[c] if isinstance(v, float)] for c in columns}
+    cells = [[_plain(row.get(column), numbers[column]) for column in columns] for row in rows]
     measurement = suite.measurements.get(name)
     notes = [measurement.about] if measurement is not None and measurement.about else []
-    return titled(name.replace("_", " "), [column.replace("_", " ") for column in columns], cells, notes)
+    heads = [column.replace("_", " ") for column in columns]
+    keys = len(list(takewhile(lambda column: not numbers[column], columns)))
+    texts = [
+        head for head, column in zip(heads, columns, strict=True) if any(isinstance(v, str) for v in values[column])
+    ]
+    return titled(name.replace("_", " "), heads, cells, notes, left=texts, keys=max(1, min(keys, KEYS)))
 
 
-def _plain(value: Any) -> str:
-    return "" if value is None else f"{value:.4f}" if isinstance(value, float) else str(value)
+def _plain(value: Any, column: Sequence[float]) -> str:
+    """A value as text, a number with the digits of its column."""
+    if value is None:
+        return ""
+    return fixed(value, decimals_for(column)) if isinstance(value, float) else str(value)
 
 
 def _cell(score: Score | None, published: int | float | None) -> Text:

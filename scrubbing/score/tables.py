@@ -2,13 +2,19 @@
 
 import io
 import math
-from collections.abc import Iterable, Sequence
+import textwrap
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
-from rich.console import Console, Group, RenderableType
+from rich import box
+from rich.cells import cell_len
+from rich.console import Console, ConsoleOptions, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
 WIDTH = 80
+NAME = 24  # columns that a name has before it is broken
 DIGITS = 4  # significant digits of the largest number in a table
 
 Interval = tuple[float, float] | None
@@ -71,17 +77,85 @@ def titled(
     notes: Iterable[str] = (),
     *,
     left: Sequence[str] = (),
+    keys: int = 1,
 ) -> RenderableType:
     """A table under its title, its first column (and those in `left`) of names; None among the rows draws a line.
 
-    Names come from users and their data: they are shown as they are, and never read as markup.
+    Names come from users and their data: they are shown as they are, and never read as markup. The first `keys`
+    columns say what a row is.
     """
-    table = Table()
-    for i, column in enumerate(columns):
-        table.add_column(Text(column), justify="left" if i == 0 or column in left else "right", overflow="fold")
-    for row in rows:
-        if row is None:
-            table.add_section()
-        else:
-            table.add_row(*(cell if isinstance(cell, Text) else Text(cell) for cell in row))
+    lines = [None if row is None else [c if isinstance(c, Text) else Text(c) for c in row] for row in rows]
+    table = Fitting(columns, lines, {i for i, column in enumerate(columns) if i == 0 or column in left}, keys)
     return Group(Text(title, style="bold"), table, *(Text(note, style="dim") for note in notes))
+
+
+@dataclass(frozen=True)
+class Fitting:
+    """A table that breaks no number: where the terminal is too narrow, it has no lines between its columns; where that
+    is not enough, it is cut into several, each of which begins with the columns that say what a row is.
+    """
+
+    columns: Sequence[str]
+    rows: Sequence[Sequence[Text] | None]  # None draws a line
+    names: Collection[int]  # columns of text, which may be broken
+    keys: int
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Table]:
+        widths = [self._width(i) for i in range(len(self.columns))]
+        room = options.max_width - 3 * len(widths) - 1
+        if sum(least for least, _ in widths) <= room:
+            yield self._table(_spread(dict(enumerate(widths)), self.names, room), box=box.HEAVY_HEAD)
+            return
+        for chosen in _cut([least for least, _ in widths], self.keys, options.max_width):
+            room = options.max_width - len(chosen) + 1
+            yield self._table(
+                _spread({i: widths[i] for i in chosen}, self.names, room),
+                box=box.SIMPLE_HEAD,
+                padding=0,
+                show_edge=False,
+            )
+
+    def _table(self, widths: Mapping[int, int], **look: Any) -> Table:
+        """The columns of these numbers."""
+        table = Table(**look)
+        for i, width in widths.items():
+            heading = Text("\n".join(textwrap.wrap(self.columns[i], max(1, width))))
+            table.add_column(heading, justify="left" if i in self.names else "right", overflow="fold", width=width)
+        for row in self.rows:
+            if row is None:
+                table.add_section()
+            else:
+                table.add_row(*(row[i] for i in widths))
+        return table
+
+    def _width(self, column: int) -> tuple[int, int]:
+        """How wide a column is at least, and at most."""
+        heading = self.columns[column]
+        lines = (line for row in self.rows if row for line in row[column].plain.splitlines())
+        cells = max(map(cell_len, lines), default=0)
+        least = min(cells, NAME) if column in self.names else cells
+        return max([least, *map(cell_len, heading.split())]), max(cells, cell_len(heading))
+
+
+def _spread(widths: Mapping[int, tuple[int, int]], names: Collection[int], room: int) -> dict[int, int]:
+    """A width for each column: the most where all have that, else the least, and what is left for names."""
+    if sum(most for _, most in widths.values()) <= room:
+        return {i: most for i, (_, most) in widths.items()}
+    left = room - sum(least for least, _ in widths.values())
+    found = {}
+    for i, (least, most) in widths.items():
+        found[i] = min(most, least + max(0, left)) if i in names else least
+        left -= found[i] - least
+    return found
+
+
+def _cut(needed: Sequence[int], keys: int, width: int) -> Iterator[list[int]]:
+    """Columns that fit side by side, one space between them, the first `keys` in each."""
+    first = list(range(keys))
+    chosen: list[int] = []
+    for i in range(keys, len(needed)):
+        if chosen and sum(needed[j] + 1 for j in [*first, *chosen, i]) - 1 > width:
+            yield first + chosen
+            chosen = []
+        chosen.append(i)
+    yield first + chosen
