@@ -60,8 +60,8 @@ class Kind(BaseModel):
 class Shared(BaseModel):
     """How workers would share a run.
 
-    `sent_bytes` go to each machine once, `returned_bytes` are losses. `balance` is the part of the time in which all
-    workers have work, if all pieces take the same time.
+    `sent_bytes` go to each machine once, `returned_bytes` are losses. `balance` is the part of the workers' time in
+    which they have work. `repeated` is the work that groups of hypotheses do again, as a part of all that is needed.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -72,6 +72,7 @@ class Shared(BaseModel):
     sent_bytes: int
     returned_bytes: int
     balance: float
+    repeated: float
 
 
 class Cost(BaseModel):
@@ -127,7 +128,7 @@ class Cost(BaseModel):
         yield "memory", f"{readable(self.peak_bytes)} at most, of {readable(self.memory)} allowed"
         if self.shared:
             s = self.shared
-            groups = f" ({s.groups} groups of hypotheses)" if s.groups > 1 else ""
+            groups = f" ({s.groups} groups of hypotheses, {s.repeated:.0%} done again)" if s.groups > 1 else ""
             yield (
                 "workers",
                 f"{s.workers:,} for {s.pieces:,} pieces{groups}, busy {s.balance:.0%} of the time",
@@ -150,7 +151,7 @@ def cost(evaluator: Evaluator, roots: Sequence[Expression], hypotheses: int) -> 
     counts = _evaluated_positions(evaluator, order)
     rows_of_logits = sum(_logits_per_position(step) * int(count.sum()) for step, count in counts.items())
     probed = int(np.argmax(sum(counts.values(), np.zeros(draws))))  # a draw with positions to count
-    first, second = (_flops(evaluator, work, probed) for _ in range(2))  # the second time, constants are known
+    first, second = (operations(evaluator, work, probed) for _ in range(2))  # the second time, constants are known
     once = {step: first[step] - second[step] for step in order}
     chunk = min(draws, evaluator.chunk_size(work))
     times: dict[Expression, Fraction] = {
@@ -196,8 +197,8 @@ def _logits_per_position(step: Call) -> int:
     return step.fn.logits_per_position if isinstance(step.fn, Component) else 0
 
 
-def _flops(evaluator: Evaluator, work: Arranged, draw: int) -> dict[Expression, int]:
-    """The operations of each step for one draw."""
+def operations(evaluator: Evaluator, work: Arranged, draw: int) -> dict[Expression, int]:
+    """The operations of each step for one draw, but for those of steps whose values are kept."""
     with counting_flops() as so_far:
         marks: dict[Expression, int] = {}
         evaluator.interpreter.values(work.roots, np.array([draw]), lambda step, values: marks.update({step: so_far()}))

@@ -1,7 +1,9 @@
 """Cut a run into pieces of work: ranges of draws, and where these are fewer than workers, groups of hypotheses too."""
 
-from collections.abc import Hashable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from heapq import heapreplace
+from itertools import chain
 from math import ceil
 
 from torch import Tensor
@@ -11,6 +13,7 @@ from scrubbing.engine.evaluate import Chunk
 ENOUGH = 2  # pieces for each worker: with fewer, one that ends late leaves the others idle
 
 Group = tuple[int, ...]  # roots, by number
+Weigh = Callable[[Group], float]
 
 
 @dataclass(frozen=True)
@@ -24,10 +27,35 @@ class Tile:
         return f"{len(self.roots)} losses of draws {self.draws.start} to {self.draws.stop}"
 
 
-def tiles(needed: Sequence[Sequence[Hashable]], ranges: Sequence[range], workers: int) -> list[Tile]:
-    """All pieces of a run; `needed` are the roots of each hypothesis."""
-    in_range = groups(needed, ceil(ENOUGH * workers / max(1, len(ranges))))
-    return [Tile(group, draws) for draws in ranges for group in in_range]
+def wanted_groups(hypotheses: int, ranges: int, workers: int) -> int:
+    """Into how many groups it may pay to cut so many hypotheses; 1 where there are ranges enough."""
+    return min(hypotheses, ceil(ENOUGH * workers / max(1, ranges)))
+
+
+def tiles(needed: Sequence[Sequence[Hashable]], ranges: Sequence[range], workers: int, weigh: Weigh) -> list[Tile]:
+    """All pieces of a run, the heaviest first; `needed` are the roots of each hypothesis.
+
+    Groups compute again what they share, and without them workers may have nothing to do: of all numbers of groups,
+    that with which the last worker is done first. `weigh` says what a group takes for one draw.
+    """
+    numbers = range(1, wanted_groups(len(needed), len(ranges), workers) + 1)
+    cuts = dict.fromkeys(tuple(groups(needed, number)) for number in numbers)
+    heavy = {group: weigh(group) for group in dict.fromkeys(chain.from_iterable(cuts))}
+    weights = [{Tile(group, draws): heavy[group] * len(draws) for draws in ranges for group in cut} for cut in cuts]
+    best = min(weights, key=lambda tiles: busiest(tiles.values(), workers))
+    return sorted(best, key=lambda tile: -best[tile])
+
+
+def busiest(weights: Iterable[float], workers: int) -> float:
+    """The work of the worker that has most, if each takes the heaviest piece that is left.
+
+    >>> busiest([4, 3, 3, 2], workers=2)
+    6.0
+    """
+    loads = [0.0] * workers
+    for weight in sorted(weights, reverse=True):
+        heapreplace(loads, loads[0] + weight)
+    return max(loads)
 
 
 def shares(jobs: int, workers: int) -> list[range]:

@@ -18,8 +18,8 @@ from scrubbing.engine.sampling.streams import Sample
 from scrubbing.errors import ScrubbingError, warn
 from scrubbing.experiments.cluster.shipping import packed
 from scrubbing.experiments.cluster.starting import connect
-from scrubbing.experiments.cluster.tiles import shares, tiles, whole
-from scrubbing.experiments.cluster.working import Answer, ChunkSize, Expected, Losses, Shipped, Task, perform
+from scrubbing.experiments.cluster.tiles import shares, tiles, wanted_groups, whole
+from scrubbing.experiments.cluster.working import Answer, ChunkSize, Cut, Expected, Losses, Shipped, Task, perform
 from scrubbing.experiments.engines import Engine
 from scrubbing.experiments.preparation import Prepared
 from scrubbing.store.identity import versions
@@ -60,7 +60,10 @@ class RayWorkers:
     def chunks(self, sample: Sample, ranges: Sequence[range]) -> Iterator[Chunk]:
         """The chunks of all ranges of draws, in any order."""
         part = ray.put(sample)
-        pieces = tiles(self.needed, ranges, self.count)
+        if wanted_groups(len(self.needed), len(ranges), self.count) > 1:
+            ((_, pieces),) = self._done([Cut(part, ranges, self.count)])
+        else:
+            pieces = tiles(self.needed, ranges, self.count, lambda group: 1.0)
         done = self._done([Losses(part, tile) for tile in pieces])
         roots = len(dict.fromkeys(root for roots in self.needed for root in roots))
         yield from whole(((task.tile, losses) for task, losses in done), roots)

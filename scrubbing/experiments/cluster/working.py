@@ -16,7 +16,8 @@ from scrubbing.engine.row_sharing import Arranged
 from scrubbing.engine.sampling.streams import Sample
 from scrubbing.errors import ScrubbingError, ScrubbingWarning
 from scrubbing.experiments.cluster.shipping import Shipment, unpacked
-from scrubbing.experiments.cluster.tiles import Tile
+from scrubbing.experiments.cluster.tiles import Tile, tiles
+from scrubbing.experiments.cluster.weighing import weighing
 from scrubbing.experiments.preparation import Prepared
 from scrubbing.store.identity import versions
 
@@ -69,6 +70,22 @@ class ChunkSize:
 
     def __str__(self) -> str:
         return "measure memory"
+
+
+@dataclass(frozen=True)
+class Cut:
+    """The pieces of a run with fewer ranges of draws than its workers could do at once, by the work in them."""
+
+    part: "ray.ObjectRef[Sample]"
+    ranges: Sequence[range]
+    workers: int
+
+    def __call__(self, planned: Planned) -> list[Tile]:
+        evaluator, work = planned.arranged(self.part)
+        return tiles(planned.prepared.outputs.needed, self.ranges, self.workers, weighing(evaluator, work))
+
+    def __str__(self) -> str:
+        return "weigh hypotheses"
 
 
 @dataclass(frozen=True)
