@@ -55,8 +55,8 @@ class Workers(Protocol):
         """How many draws at a time fit into the memory that values may take."""
         ...
 
-    def chunks(self, sample: Sample, ranges: Sequence[range]) -> Iterator[Chunk]:
-        """The chunks of all ranges of draws, in any order."""
+    def chunks(self, sample: Sample, ranges: Sequence[range], missing: Sequence[range]) -> Iterator[Chunk]:
+        """Of the chunks of a run, which are these ranges of draws, those that are missing, in any order."""
         ...
 
 
@@ -134,17 +134,19 @@ class Evaluator:
     def _by_workers(self, checkpoints: Checkpoints | None) -> Generator[Chunk]:
         """The chunks that were kept, then those that the workers compute, as they come."""
         assert self.workers is not None
-        start, size, missing = 0, None, list[range]()
+        start, size, ranges, missing = 0, None, list[range](), list[range]()
         while start < len(self.sample):
             chunk = checkpoints.find(start) if checkpoints else None
             if chunk is None:
                 size = size or self.workers.chunk_size(self.sample)
-                missing.append(range(start, min(start + size, len(self.sample))))
-                start = missing[-1].stop
+                ranges.append(range(start, min(start + size, len(self.sample))))
+                missing.append(ranges[-1])
             else:
                 yield chunk
-                start, size = chunk.stop, chunk.next_size
-        for chunk in self.workers.chunks(self.sample, missing):
+                ranges.append(range(start, chunk.stop))
+                size = chunk.next_size
+            start = ranges[-1].stop
+        for chunk in self.workers.chunks(self.sample, ranges, missing):
             if checkpoints:
                 checkpoints.keep(chunk)
             yield chunk

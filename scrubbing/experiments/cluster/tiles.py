@@ -1,9 +1,9 @@
 """Cut a run into pieces of work: ranges of draws, and where these are fewer than workers, groups of hypotheses too."""
 
-from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from heapq import heapreplace
-from itertools import chain
+from itertools import chain, count, takewhile
 from math import ceil
 
 from torch import Tensor
@@ -12,38 +12,45 @@ from scrubbing.engine.evaluate import Chunk
 
 ENOUGH = 2  # pieces for each worker: with fewer, one that ends late leaves the others idle
 
-Group = tuple[int, ...]  # roots, by number
+Group = range  # hypotheses, by number
 Weigh = Callable[[Group], float]
 
 
 @dataclass(frozen=True)
 class Tile:
-    """The losses of some roots for some draws."""
+    """The losses of some hypotheses for some draws."""
 
-    roots: Group
+    jobs: Group
     draws: range
 
     def __str__(self) -> str:
-        return f"{len(self.roots)} losses of draws {self.draws.start} to {self.draws.stop}"
+        return f"{len(self.jobs)} hypotheses on draws {self.draws.start} to {self.draws.stop}"
 
 
-def wanted_groups(hypotheses: int, ranges: int, workers: int) -> int:
+def wanted_groups(jobs: int, ranges: int, workers: int) -> int:
     """Into how many groups it may pay to cut so many hypotheses; 1 where there are ranges enough."""
-    return min(hypotheses, ceil(ENOUGH * workers / max(1, ranges)))
+    return max(1, min(jobs, ceil(ENOUGH * workers / max(1, ranges))))
 
 
-def tiles(needed: Sequence[Sequence[Hashable]], ranges: Sequence[range], workers: int, weigh: Weigh) -> list[Tile]:
-    """All pieces of a run, the heaviest first; `needed` are the roots of each hypothesis.
+def tiles(jobs: int, ranges: Sequence[range], workers: int, weigh: Weigh) -> list[Tile]:
+    """All pieces of a run, the heaviest first.
 
-    Groups compute again what they share, and without them workers may have nothing to do: of all numbers of groups,
-    that with which the last worker is done first. `weigh` says what a group takes for one draw.
+    Groups of hypotheses compute again what they share, and without them workers may have nothing to do: of 1, 2, 4 and
+    so on groups, as many as with which the last worker is done first. `weigh` says what a group takes for one draw.
     """
-    numbers = range(1, wanted_groups(len(needed), len(ranges), workers) + 1)
-    cuts = dict.fromkeys(tuple(groups(needed, number)) for number in numbers)
-    heavy = {group: weigh(group) for group in dict.fromkeys(chain.from_iterable(cuts))}
-    weights = [{Tile(group, draws): heavy[group] * len(draws) for draws in ranges for group in cut} for cut in cuts]
-    best = min(weights, key=lambda tiles: busiest(tiles.values(), workers))
+    wanted = wanted_groups(jobs, len(ranges), workers)
+    numbers = [*takewhile(lambda number: number < wanted, (2**n for n in count())), wanted]
+    best = min((_weighed(groups(jobs, n), ranges, weigh if wanted > 1 else len) for n in numbers), key=_last(workers))
     return sorted(best, key=lambda tile: -best[tile])
+
+
+def _weighed(groups: Sequence[Group], ranges: Sequence[range], weigh: Weigh) -> dict[Tile, float]:
+    weights = {group: weigh(group) for group in groups}
+    return {Tile(group, draws): weights[group] * len(draws) for draws in ranges for group in groups}
+
+
+def _last(workers: int) -> Callable[[Mapping[Tile, float]], float]:
+    return lambda weights: busiest(weights.values(), workers)
 
 
 def busiest(weights: Iterable[float], workers: int) -> float:
@@ -58,35 +65,31 @@ def busiest(weights: Iterable[float], workers: int) -> float:
     return max(loads)
 
 
-def shares(jobs: int, workers: int) -> list[range]:
-    """Hypotheses, by number, that workers compute one after the other where there are no draws to cut."""
-    each = max(1, ceil(jobs / (ENOUGH * workers)))
+def groups(jobs: int, wanted: int) -> list[Group]:
+    """Hypotheses in at most so many groups, neighbours together: they share most of their work.
+
+    >>> groups(5, 2)
+    [range(0, 3), range(3, 5)]
+    """
+    each = max(1, ceil(jobs / wanted))
     return [range(start, min(start + each, jobs)) for start in range(0, jobs, each)]
 
 
-def groups(needed: Sequence[Sequence[Hashable]], wanted: int) -> list[Group]:
-    """The roots in at most so many groups, those of neighbouring hypotheses together: they share most of their work.
-
-    Roots are numbered in the order in which they are first needed; one that several need is in the first's group.
+def first_needed(needed: Sequence[Sequence[Hashable]], jobs: Group) -> list[int]:
+    """Of the losses of a run, by number in the order in which they are first needed, those that these hypotheses are
+    the first to need.
     """
-    number = {root: i for i, root in enumerate(dict.fromkeys(root for roots in needed for root in roots))}
-    each = max(1, ceil(len(needed) / max(1, wanted)))
-    taken: set[int] = set()
-    found: list[Group] = []
-    for start in range(0, len(needed), each):
-        group = {number[root] for roots in needed[start : start + each] for root in roots} - taken
-        taken |= group
-        if group:
-            found.append(tuple(sorted(group)))
-    return found
+    number = {root: i for i, root in enumerate(dict.fromkeys(chain.from_iterable(needed)))}
+    before = {number[root] for roots in needed[: jobs.start] for root in roots}
+    return sorted({number[root] for roots in needed[jobs.start : jobs.stop] for root in roots} - before)
 
 
-def whole(done: Iterable[tuple[Tile, Sequence[Tensor]]], roots: int) -> Iterator[Chunk]:
-    """The chunks of a run of so many roots, each as soon as its last piece is there."""
+def whole(done: Iterable[tuple[Tile, Mapping[int, Tensor]]], roots: int) -> Iterator[Chunk]:
+    """The chunks of a run of so many losses, each as soon as its last piece is there."""
     parts: dict[range, dict[int, Tensor]] = {}
     for tile, losses in done:
         found = parts.setdefault(tile.draws, {})
-        found.update(zip(tile.roots, losses, strict=True))
+        found.update(losses)
         if len(found) == roots:
             del parts[tile.draws]
             yield Chunk(tile.draws.start, tile.draws.stop, len(tile.draws), [found[root] for root in range(roots)])

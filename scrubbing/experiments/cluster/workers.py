@@ -18,7 +18,7 @@ from scrubbing.engine.sampling.streams import Sample
 from scrubbing.errors import ScrubbingError, warn
 from scrubbing.experiments.cluster.shipping import packed
 from scrubbing.experiments.cluster.starting import connect
-from scrubbing.experiments.cluster.tiles import shares, tiles, wanted_groups, whole
+from scrubbing.experiments.cluster.tiles import ENOUGH, groups, tiles, wanted_groups, whole
 from scrubbing.experiments.cluster.working import Answer, ChunkSize, Cut, Expected, Losses, Shipped, Task, perform
 from scrubbing.experiments.engines import Engine
 from scrubbing.experiments.preparation import Prepared
@@ -57,13 +57,20 @@ class RayWorkers:
         ((_, size),) = self._done([ChunkSize(ray.put(sample))])
         return size
 
-    def chunks(self, sample: Sample, ranges: Sequence[range]) -> Iterator[Chunk]:
-        """The chunks of all ranges of draws, in any order."""
+    def chunks(self, sample: Sample, ranges: Sequence[range], missing: Sequence[range]) -> Iterator[Chunk]:
+        """Of the chunks of a run, which are these ranges of draws, those that are missing, in any order.
+
+        All ranges say how hypotheses are grouped, on which rounding depends: a run that goes on goes on as it was.
+        """
+        if not missing:
+            return
         part = ray.put(sample)
         if wanted_groups(len(self.needed), len(ranges), self.count) > 1:
-            ((_, pieces),) = self._done([Cut(part, ranges, self.count)])
+            ((_, cut),) = self._done([Cut(part, ranges, self.count)])
         else:
-            pieces = tiles(self.needed, ranges, self.count, lambda group: 1.0)
+            cut = tiles(len(self.needed), ranges, self.count, len)
+        lacking = set(missing)
+        pieces = [tile for tile in cut if tile.draws in lacking]
         done = self._done([Losses(part, tile) for tile in pieces])
         roots = len(dict.fromkeys(root for roots in self.needed for root in roots))
         yield from whole(((task.tile, losses) for task, losses in done), roots)
@@ -71,7 +78,7 @@ class RayWorkers:
     def outcomes(self, advance: Advance) -> list[Outcome]:
         """The outcomes of all hypotheses in exact mode."""
         found: dict[int, Outcome] = {}
-        with closing(self._done([Expected(jobs) for jobs in shares(len(self.needed), self.count)])) as done:
+        with closing(self._done([Expected(jobs) for jobs in groups(len(self.needed), ENOUGH * self.count)])) as done:
             for task, outcomes in done:
                 found.update(zip(task.jobs, outcomes, strict=True))
                 advance(len(found))

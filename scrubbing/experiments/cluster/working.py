@@ -3,7 +3,8 @@
 import pickle
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from itertools import chain
 from typing import Any, Protocol, runtime_checkable
 
 import ray
@@ -16,8 +17,8 @@ from scrubbing.engine.row_sharing import Arranged
 from scrubbing.engine.sampling.streams import Sample
 from scrubbing.errors import ScrubbingError, ScrubbingWarning
 from scrubbing.experiments.cluster.shipping import Shipment, unpacked
-from scrubbing.experiments.cluster.tiles import Tile, tiles
-from scrubbing.experiments.cluster.weighing import weighing
+from scrubbing.experiments.cluster.tiles import Group, Tile, first_needed, tiles
+from scrubbing.experiments.cluster.weighing import outputs_of, weighing
 from scrubbing.experiments.preparation import Prepared
 from scrubbing.store.identity import versions
 
@@ -34,19 +35,33 @@ class Shipped:
 
 @dataclass
 class Planned:
-    """A run as a worker holds it."""
+    """A run as a worker holds it, for one sample at a time: the parts of a sequential run come one after the other."""
 
     prepared: Prepared
-    _arranged: dict[str, tuple[Evaluator, Arranged]] = field(default_factory=dict)
+    _part: str = ""
+    _evaluator: Evaluator | None = None
+    _arranged: dict[Group, Arranged] = field(default_factory=dict)
 
-    def arranged(self, part: "ray.ObjectRef[Sample]") -> tuple[Evaluator, Arranged]:
-        """What computes the losses of a sample, and how."""
-        key = part.hex()
-        if key not in self._arranged:
-            evaluator = self.prepared.evaluator.on(ray.get(part))
-            self._arranged.clear()  # the parts of a sequential run come one after the other
-            self._arranged[key] = evaluator, evaluator.arranged(self.prepared.outputs.roots)
-        return self._arranged[key]
+    def evaluator(self, part: "ray.ObjectRef[Sample]") -> Evaluator:
+        """What computes the losses of a sample."""
+        if self._evaluator is None or self._part != part.hex():
+            self._evaluator, self._part = self.prepared.evaluator.on(ray.get(part)), part.hex()
+            self._arranged.clear()
+        return self._evaluator
+
+    @property
+    def all_jobs(self) -> Group:
+        """All hypotheses."""
+        return range(len(self.prepared.jobs))
+
+    def arranged(self, part: "ray.ObjectRef[Sample]", jobs: Group) -> Arranged:
+        """How the losses of some hypotheses are computed, in the order of draws of the whole run."""
+        evaluator = self.evaluator(part)
+        if jobs not in self._arranged:
+            work = evaluator.arranged(outputs_of(self.prepared, jobs).roots)
+            order = work.order if jobs == self.all_jobs else self.arranged(part, self.all_jobs).order
+            self._arranged[jobs] = replace(work, order=order)
+        return self._arranged[jobs]
 
 
 @runtime_checkable
@@ -65,8 +80,7 @@ class ChunkSize:
     part: "ray.ObjectRef[Sample]"
 
     def __call__(self, planned: Planned) -> int:
-        evaluator, work = planned.arranged(self.part)
-        return evaluator.chunk_size(work)
+        return planned.evaluator(self.part).chunk_size(planned.arranged(self.part, planned.all_jobs))
 
     def __str__(self) -> str:
         return "measure memory"
@@ -81,8 +95,8 @@ class Cut:
     workers: int
 
     def __call__(self, planned: Planned) -> list[Tile]:
-        evaluator, work = planned.arranged(self.part)
-        return tiles(planned.prepared.outputs.needed, self.ranges, self.workers, weighing(evaluator, work))
+        weigh = weighing(planned.prepared, planned.evaluator(self.part))
+        return tiles(len(planned.all_jobs), self.ranges, self.workers, weigh)
 
     def __str__(self) -> str:
         return "weigh hypotheses"
@@ -90,16 +104,22 @@ class Cut:
 
 @dataclass(frozen=True)
 class Losses:
-    """The losses of a tile, one tensor per root."""
+    """The losses of a tile that its hypotheses are the first to need, by number."""
 
     part: "ray.ObjectRef[Sample]"
     tile: Tile
 
-    def __call__(self, planned: Planned) -> list[Tensor]:
-        evaluator, work = planned.arranged(self.part)
-        some = Arranged([work.roots[root] for root in self.tile.roots], work.order, work.share)
-        chunks = evaluator.on_range(some, self.tile.draws, len(self.tile.draws))
-        return [torch.cat(pieces) for pieces in zip(*(chunk.losses for chunk in chunks), strict=True)]
+    def __call__(self, planned: Planned) -> dict[int, Tensor]:
+        jobs, draws = self.tile.jobs, self.tile.draws
+        chunks = planned.evaluator(self.part).on_range(planned.arranged(self.part, jobs), draws, len(draws))
+        values = [torch.cat(pieces) for pieces in zip(*(chunk.losses for chunk in chunks), strict=True)]
+        outputs, own = planned.prepared.outputs, outputs_of(planned.prepared, jobs)
+        found = dict(zip(own.roots, values, strict=True))
+        # The same losses, where these hypotheses are alone: what is read together is another expression.
+        number = {root: i for i, root in enumerate(outputs.roots)}
+        same = zip(chain(*outputs.needed[jobs.start : jobs.stop]), chain(*own.needed), strict=True)
+        alone = {number[root]: found[ours] for root, ours in same}
+        return {number: alone[number] for number in first_needed(outputs.needed, jobs)}
 
     def __str__(self) -> str:
         return str(self.tile)

@@ -202,7 +202,7 @@ def test_a_driver_that_is_killed_goes_on_from_what_it_kept(tmp_path):
     root = Path(__file__).parents[3]
     command = [sys.executable, "-c", DRIVER, str(store), str(root), str(root / "tests")]
     dice = random.Random(1)
-    for _ in range(3):
+    for _ in range(max(3, KILLS // 5)):
         with subprocess.Popen(command, start_new_session=True) as driver:
             time.sleep(dice.uniform(3, 20))
             os.killpg(driver.pid, signal.SIGKILL)
