@@ -17,7 +17,7 @@ from documented import blocks
 from recorded import BOTH, score
 
 from hypotheses import induction, toy
-from scrubbing import Engine, Graph, Hypothesis, NodeError, Store, donor, measure, reads, scrub
+from scrubbing import Engine, Graph, Hypothesis, NodeError, ScrubbingWarning, Store, donor, measure, reads, scrub
 from scrubbing.engine.evaluate import Evaluator
 
 ray = pytest.importorskip("ray", reason="needs scrubbing[ray]")
@@ -208,6 +208,61 @@ def test_a_driver_that_is_killed_goes_on_from_what_it_kept(tmp_path):
             os.killpg(driver.pid, signal.SIGKILL)
     assert subprocess.run(command, check=False).returncode == 0
     assert np.allclose(Store(store).score(1).losses["scrubbed"], here["or"].losses["scrubbed"], rtol=1e-12)
+
+
+def test_a_worker_without_memory_takes_fewer_draws_at_a_time(in_small_chunks):
+    here = os.getpid()
+
+    def hungry(x):
+        if len(x) > 4 and os.getpid() != here:
+            raise torch.OutOfMemoryError("CUDA out of memory")  # as on a GPU
+        return x
+
+    G = Graph(a=hungry, loss=lambda a, y: (a - y) ** 2)
+    h = Hypothesis(G, Graph(a=lambda x: x % 2, loss=reads("a", "y")))
+    data = {"x": np.arange(40.0), "y": np.arange(40.0) * 1.5}
+    asked = dict(data=data, baseline=Graph(loss=reads("y")), check=False)
+    with pytest.warns(ScrubbingWarning, match="out of memory; going on with 2 draws at a time"):
+        assert scrub(h, engine=TWO, **asked) == scrub(h, **asked)
+
+
+KILLED_FOR_MEMORY = """
+import sys
+from pathlib import Path
+import numpy as np
+from scrubbing import Engine, Graph, Hypothesis, reads, scrub
+
+flag = Path(sys.argv[1])
+
+def hungry(x):
+    import time
+    if not flag.exists() and len(x) > 4:  # not in this process, which tries four rows
+        flag.touch()
+        eaten = []
+        for _ in range(400):
+            eaten.append(bytearray(b"1" * 2**24))
+            time.sleep(0.02)
+    return x
+
+G = Graph(a=hungry, loss=lambda a, y: (a - y) ** 2)
+h = Hypothesis(G, Graph(a=lambda x: x % 2, loss=reads("a", "y")))
+data = {"x": np.arange(200.0), "y": np.arange(200.0) * 1.5}
+asked = dict(data=data, baseline=Graph(loss=reads("y")), check=False)
+there = scrub(h, engine=Engine(workers=1), **asked)
+assert flag.exists()
+assert scrub(h, **asked) == there
+"""
+
+
+def test_a_worker_that_is_killed_for_its_memory_is_replaced(tmp_path):
+    memory = dict(line.split(":") for line in Path("/proc/meminfo").read_text(encoding="utf8").splitlines())
+    total, free = (int(memory[name].split()[0]) * 2**10 for name in ("MemTotal", "MemAvailable"))
+    if free < 10 * 2**30:
+        pytest.skip("needs 10 GiB of free memory")
+    threshold = (total - free + 4 * 2**30) / total  # what is taken, and 4 GiB: the worker would have 6.25
+    env = os.environ | {"RAY_memory_usage_threshold": f"{threshold:.4f}", "RAY_memory_monitor_refresh_ms": "50"}
+    command = [sys.executable, "-c", KILLED_FOR_MEMORY, str(tmp_path / "flag")]
+    subprocess.run(command, check=True, env=env, timeout=300)
 
 
 def test_ctrl_c_leaves_no_task_behind(in_small_chunks):
