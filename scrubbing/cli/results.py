@@ -183,6 +183,12 @@ def _remarks(suite: Suite, scores: Mapping[str, Score]) -> list[str]:
 def _reservations(scores: Mapping[str, Score]) -> Iterator[str]:
     """What percentages do not say by themselves, one line for each score that has something to be said of."""
     for name, score in scores.items():
-        for reservation in (score.self_donors, score.why_vacuous, score.why_cancelled, score.why_too_good):
+        for reservation in (
+            score.self_donors,
+            score.why_uncounted,
+            score.why_vacuous,
+            score.why_cancelled,
+            score.why_too_good,
+        ):
             if reservation:
                 yield f"{name}: {reservation}"

@@ -136,7 +136,9 @@ def outcomes_until(
             baseline, scrubbed = Column(outcome.baseline.loss), Column(outcome.scrubbed.loss)
             if of_source:
                 baseline, scrubbed = (
-                    participation(planned, sample, estimate.draws).column(estimate.loss)
+                    participation(planned, sample, estimate.draws, units=design.units if design else None).column(
+                        estimate.loss
+                    )
                     for planned, estimate in ((job.unexplained, outcome.baseline), (job.scrubbed, outcome.scrubbed))
                     if estimate.draws is not None
                 )

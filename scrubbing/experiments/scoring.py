@@ -296,9 +296,8 @@ def _score(
         if estimate.draws is None:
             return Participation(exact=True) if exact else None
         drawn = replace(sample, draws=estimate.draws.shape[1]) if exact else sample
-        return participation(
-            planned, drawn, estimate.draws, exact=exact, donors=prepared.population.estimand == "source"
-        )
+        source, units = prepared.population.estimand == "source", prepared.population.design(sample.references).units
+        return participation(planned, drawn, estimate.draws, exact=exact, donors=source, units=units)
 
     return make_score(
         name=name if isinstance(name, str) else None,

@@ -84,6 +84,7 @@ def baseline_code(case: Case) -> str:
 def _remarks(score: Score) -> list[str]:
     found = (
         score.why_no_percentage,
+        score.why_uncounted,
         score.why_reversed,
         score.why_vacuous,
         score.why_cancelled,

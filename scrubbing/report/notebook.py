@@ -75,6 +75,7 @@ def _score(score: Score) -> tuple[str, list[dict[str, Any]], list[str], dict[str
     ]
     remarks = [
         score.why_no_percentage,
+        score.why_uncounted,
         score.why_reversed,
         score.why_vacuous,
         score.why_cancelled,

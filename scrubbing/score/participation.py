@@ -15,11 +15,12 @@ class Participation(BaseModel):
 
     - `draws`: how many draws of each reference are listed
     - `losses`: their losses, `[reference * draw]`; None for a single draw, whose loss the score has
-    - `donors`: for each stream of donors their rows, `[reference * draw]`
+    - `donors`: for each stream of donors their rows, `[reference * draw]`; one for each position where
+      these have donors of their own
     - `classes`: partitions, `[row]`: rows of one number agree; `which` has the place of each stream's
     - `parents`: for each stream the place of the stream that a donor agrees with; -1 for the references
     - `exact`: whether the score has expected losses, and these draws only say how much donors have to do with them
-    - `uncounted`: nodes whose donors are not listed: a donor per position, or donors that were made
+    - `uncounted`: nodes whose donors are not listed: they were made, or are by position and too many
     """
 
     model_config = ConfigDict(frozen=True)

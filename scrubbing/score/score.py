@@ -170,6 +170,11 @@ class Score(Measured):
         return wording.why_too_few(self)
 
     @property
+    def why_uncounted(self) -> str | None:
+        """Which donors the interval does not count; None where it counts all."""
+        return wording.why_uncounted(self)
+
+    @property
     def why_vacuous(self) -> str | None:
         """Why the percentage means nothing; None where something was tested."""
         return wording.why_vacuous(self)

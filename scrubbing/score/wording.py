@@ -36,6 +36,15 @@ def why_too_heavy(score: "Measured") -> str | None:
     return "the tail of the losses is too heavy for a bound by so few references"
 
 
+def why_uncounted(score: "Measured") -> str | None:
+    """Which donors the interval does not count; None where it counts all."""
+    runs = [run for run in (score.donated, score.donated_baseline) if run is not None]
+    names = dict.fromkeys(repr(path.rpartition("/")[2]) for run in runs for path in run.uncounted)
+    if not names:
+        return None
+    return f"intervals may be too narrow: what references share by the donors of {', '.join(names)} is not counted"
+
+
 def why_vacuous(score: "Measured") -> str | None:
     """Why the percentage means nothing; None where something was tested."""
     if score.vacuity.nothing_was_tested:
@@ -69,6 +78,7 @@ def in_words(score: "Score") -> str:
         score.why_no_percentage,
         score.why_too_few,
         score.self_donors,
+        score.why_uncounted,
         score.why_reversed,
         score.why_vacuous,
         score.why_cancelled,

@@ -225,7 +225,7 @@ def test_the_best_is_scored_on_references_that_did_not_choose_it():
     assert "the interval of the best of 12 is too good for a choice; held_out=0.5" in " ".join(
         str(compare(equal)).split()
     )
-    wide, own = compare(equal, simultaneous=True), compare(equal)
+    wide, own = compare(equal, simultaneous="pairs"), compare(equal)
     assert all(
         a.interval[0] < b.interval[0] < b.interval[1] < a.interval[1]
         for a, b in zip(wide.differences, own.differences, strict=True)
@@ -239,8 +239,30 @@ def test_the_best_is_scored_on_references_that_did_not_choose_it():
     [
         ({"held_out": 1.0}, "held_out=1.0 is no share of the references; 0.5 leaves half of them out of the choice"),
         ({"test": "sign"}, "test='sign'"),
+        ({"simultaneous": "all"}, 'simultaneous=\'all\' is not known; choose "pairs" or "best"'),
+        (
+            {"simultaneous": "best", "against": "a"},
+            'simultaneous="best" compares each with the best; leave out against=',
+        ),
     ],
 )
 def test_options_of_choosing_are_checked(options, message):
     with pytest.raises(DataError, match=f"^{message}"):
         compare({"a": score(np.zeros(4)), "b": score(np.ones(4))}, **options)
+
+
+def test_how_far_each_is_behind_the_best_is_said_for_all_at_once():
+    found = compare(SCORES, simultaneous="best")
+    assert "wild" in found.may_be_best
+    assert "naive" not in found.may_be_best
+    standing = {each.name: each for each in found.standings}
+    assert standing["refined"].behind[0] < 0
+    own = COMPARED["refined", "naive"].interval
+    assert 0.55 < standing["naive"].behind[0] < own[0]
+    assert "behind the best other" in str(found)
+    assert f"may be the best: {', '.join(found.may_be_best)}" in str(found)
+    assert compare(SCORES).may_be_best == ()
+    more = compare(SCORES, simultaneous="best", tried=100)  # by Bonferroni's inequality
+    assert all(a.behind[0] <= b.behind[0] for a, b in zip(more.standings, found.standings, strict=True))
+    with pytest.raises(DataError, match=r"^1 score given"):
+        compare({"naive": SCORES["naive"]}, simultaneous="best")

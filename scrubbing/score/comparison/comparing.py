@@ -11,14 +11,19 @@ from jaxtyping import Bool, Float
 from scrubbing.errors import DataError, nearest
 from scrubbing.errors.arguments import check_between, checked
 from scrubbing.score import Score, paired_advantage, same_baseline
-from scrubbing.score.comparison.comparison import Comparison, Correction, Difference, HeldOut, Standing
-from scrubbing.score.pairing import same_run
+from scrubbing.score.comparison.at_once import (
+    CONFIDENCE,
+    behind_the_best,
+    confidence_of_pairs,
+    difference_interval,
+    intervals_of_each,
+)
+from scrubbing.score.comparison.comparison import AtOnce, Comparison, Correction, Difference, HeldOut, Standing
 from scrubbing.score.statistics import (
     Column,
     Design,
     benjamini_hochberg,
     holm,
-    interval_of_mean,
     interval_of_ratio,
     max_t,
     moments,
@@ -45,7 +50,7 @@ def compare(
     tried: int | None = None,
     level: float = 0.05,
     test: Test = "t",
-    simultaneous: bool = False,
+    simultaneous: AtOnce | None = None,
     held_out: float | None = None,
 ) -> Comparison:
     """Which of several scores are better than which: paired t tests on common references and random numbers.
@@ -60,7 +65,9 @@ def compare(
     - `test`: "t" (bootstrapped where differences are skewed, exact-like where few references differ), or "sign-flip",
       a permutation test that needs no law of the losses, but differences as likely as their opposites where there is
       no effect
-    - `simultaneous`: widen the intervals so that all hold at once, with 95% confidence (Bonferroni)
+    - `simultaneous`: intervals that hold all at once, with 95% confidence: what each hypothesis recovers, and "pairs",
+      the differences, or "best", how far each is behind the best of the others (multiple comparisons with the best;
+      narrower than of all pairs). They use how losses are correlated; with `tried` or `until`, Bonferroni's inequality
     - `held_out`: a share of the references to leave out of the choice of the best hypothesis, whose interval on these
       is then its own; of the best of many, quoted with the interval of all references, it is too good
 
@@ -72,11 +79,12 @@ def compare(
     Raises `DataError` for fewer than two scores, for options that make no sense together, and for scores that are not
     of one network on the same data, references and seed.
 
-    Source: Holm (1979); Benjamini and Hochberg (1995); Westfall and Young (1993) for max-t.
+    Source: Holm (1979); Benjamini and Hochberg (1995); Westfall and Young (1993) for max-t; Edwards and Hsu (1983) for
+    the best; Hothorn, Bretz and Westfall (2008) for all at once.
     """
     named = _named(scores)
     _check(named, against, correction, tried)
-    _check_options(test, held_out)
+    _check_options(test, held_out, simultaneous, against)
     _check_looking(named, test, correction)
     check_between("level", level, 0, 1, "0.05 allows a false finding in 5% of runs")
     names = sorted(named, key=lambda name: named[name].scrubbed)
@@ -89,24 +97,24 @@ def compare(
     count = tried or len(names)
     tests = count - 1 if against is not None else comb(count, 2)
     p = np.array([_p(advantage, design, most, test) for advantage in advantages])
-    confidence = 1 - 0.05 / tests if simultaneous else 0.95
-    corrected = _corrected(p, correction, tests, [named[name] for name in names])
+    ordered, losses = [named[name] for name in names], why_losses is not None
+    confidence = CONFIDENCE
+    if simultaneous == "pairs":
+        confidence = confidence_of_pairs(ordered, [(names.index(a), names.index(b)) for a, b in pairs], tests=tests)
+    corrected = _corrected(p, correction, tests, ordered)
     gap = any_score.column("gap")
     differences = []
     for (first, second), advantage, own, after in zip(pairs, advantages, p, corrected, strict=True):
-        interval = (
-            interval_of_mean(advantage, design=design, most=most, confidence=confidence)
-            if why_losses
-            else interval_of_ratio(advantage, gap, design=design, confidence=confidence)
-        )
-        if same_run(named[first], named[second]):
-            interval = (0.0, 0.0)
+        interval = difference_interval(named[first], named[second], losses=losses, confidence=confidence)
         difference = float(advantage.mean() if why_losses else advantage.mean() / gap.mean()) + 0.0
         differences.append(
             Difference(first=first, second=second, difference=difference, interval=interval, p=own, corrected=after)
         )
+    standings = _standings(named, names, None if against is not None else _better(names, differences, level))
+    if simultaneous:
+        standings = _at_once(standings, ordered, simultaneous, tried=count, losses=losses)
     return Comparison(
-        standings=_standings(named, names, None if against is not None else _better(names, differences, level)),
+        standings=standings,
         differences=tuple(differences),
         against=against,
         unit="loss" if why_losses else "fraction recovered",
@@ -119,7 +127,7 @@ def compare(
         references=any_score.references,
         seed=any_score.seed,
         estimand=any_score.estimand,
-        remarks=tuple(_remarks(named, why_losses, count if held_out is None else 0)),
+        remarks=tuple(_remarks(named, why_losses, count if held_out is None and simultaneous is None else 0)),
         held_out=None if held_out is None else _held_out(named, held_out),
     )
 
@@ -145,9 +153,13 @@ def _check(named: Mapping[str, Score], against: str | None, correction: str, tri
         raise DataError(f"tried={tried}, but {len(named)} scores are given, and each was tried (at most {MOST_TRIED})")
 
 
-def _check_options(test: str, held_out: float | None) -> None:
+def _check_options(test: str, held_out: float | None, simultaneous: str | None, against: str | None) -> None:
     if test not in ("t", "sign-flip"):
         raise DataError(f'test={test!r} is not known; choose "t" or "sign-flip"')
+    if simultaneous not in (None, "pairs", "best"):
+        raise DataError(f'simultaneous={simultaneous!r} is not known; choose "pairs" or "best"')
+    if simultaneous == "best" and against is not None:
+        raise DataError('simultaneous="best" compares each with the best; leave out against=, or choose "pairs"')
     if held_out is not None and not 0 < held_out < 1:
         raise DataError(f"held_out={held_out} is no share of the references; 0.5 leaves half of them out of the choice")
 
@@ -210,6 +222,17 @@ def _standings(
         Standing.model_validate({"name": name, **named[name].model_dump(include=SHOWN), **place})
         for name, place in zip(names, places, strict=True)
     )
+
+
+def _at_once(
+    standings: tuple[Standing, ...], scores: Sequence[Score], simultaneous: AtOnce, *, tried: int, losses: bool
+) -> tuple[Standing, ...]:
+    """The standings with intervals that hold for all of them."""
+    changed: list[dict[str, object]] = [{"interval": of} for of in intervals_of_each(scores, tried=tried)]
+    if simultaneous == "best":
+        for change, found in zip(changed, behind_the_best(scores, tried=tried, losses=losses), strict=True):
+            change["behind"], change["may_be_best"] = found
+    return tuple(s.model_copy(update=change) for s, change in zip(standings, changed, strict=True))
 
 
 def _p(advantage: Column, design: Design, most: float, test: Test) -> float:

@@ -14,14 +14,15 @@ if TYPE_CHECKING:
     import pandas as pd
 
 Correction = Literal["holm", "benjamini-hochberg", "max-t"]
+AtOnce = Literal["pairs", "best"]
 
 
 class Difference(BaseModel):
     """By how much more the first hypothesis recovers than the second.
 
     `difference` and `interval` are fractions of what there is to recover, or losses where `Comparison.unit` says so;
-    the 95% interval is for this pair alone. `p` is of the paired t test that there is no difference, `corrected` after
-    the correction for the number of tests.
+    the 95% interval is for this pair alone, unless `Comparison.simultaneous` is "pairs". `p` is of the paired test that
+    there is no difference, `corrected` after the correction for the number of tests.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -48,6 +49,9 @@ class Standing(BaseModel):
     better, and the number of all less those shown to be worse. Hypotheses share a letter of `ties` if and only if the
     test finds no difference between them. A new `tier` (1, 2, ...) begins where all hypotheses above are shown to be
     better than all below. None where not all pairs were tested.
+
+    With `simultaneous` the 95% `interval` holds for all hypotheses at once. With "best" so does `behind`, how far the
+    hypothesis is behind the best of the others (negative where it is ahead), and `may_be_best` says whether it may be.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -59,6 +63,8 @@ class Standing(BaseModel):
     rank: tuple[int, int] | None = None
     ties: str | None = None
     tier: int | None = None
+    behind: tuple[float, float] | None = None
+    may_be_best: bool | None = None
 
 
 class HeldOut(BaseModel):
@@ -91,7 +97,7 @@ class Comparison(BaseModel):
     unit: Literal["fraction recovered", "loss"]
     correction: Correction
     test: Literal["t", "sign-flip"] = "t"
-    simultaneous: bool = False
+    simultaneous: AtOnce | None = None
     tests: int
     tried: int
     level: float
@@ -125,6 +131,11 @@ class Comparison(BaseModel):
         for standing in self.standings:
             named[standing.tier] = (*named.get(standing.tier, ()), standing.name)
         return tuple(named.values())
+
+    @property
+    def may_be_best(self) -> tuple[str, ...]:
+        """The hypotheses that may be the best, with 95% confidence; none without `simultaneous="best"`."""
+        return tuple(standing.name for standing in self.standings if standing.may_be_best)
 
     @property
     def table(self) -> "pd.DataFrame":

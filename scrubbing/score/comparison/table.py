@@ -18,6 +18,12 @@ CORRECTIONS = {
     "max-t": "max-t correction (chance of any false finding: {level:.0%})",
 }
 
+KINDS = {
+    None: "of paired differences, uncorrected",
+    "pairs": "of paired differences, all at once",
+    "best": "behind the best other, all at once",
+}
+
 
 def comparison_table(comparison: "Comparison") -> RenderableType:
     """One row per hypothesis, the best first, with a line where all above are shown to be better than all below."""
@@ -29,7 +35,7 @@ def comparison_table(comparison: "Comparison") -> RenderableType:
         table.add_column("rank", justify="right")
     table.add_column("hypothesis", overflow="fold")
     table.add_column("loss" if losses else "recovered", justify="right")
-    table.add_column("behind the best" if all_pairs else _plain(f"beyond {yardstick}"), justify="right")
+    table.add_column(_behind(comparison.simultaneous) if all_pairs else _plain(f"beyond {yardstick}"), justify="right")
     table.add_column("p", justify="right")
     if all_pairs:
         table.add_column("ties")
@@ -38,6 +44,8 @@ def comparison_table(comparison: "Comparison") -> RenderableType:
         if standing.name != yardstick:
             pair = (yardstick, standing.name) if all_pairs else (standing.name, yardstick)
             behind, p = _difference(comparison[pair], losses), _p(comparison[pair].corrected)
+        if standing.behind is not None:
+            behind = _interval(standing.behind, losses)
         cells = [_plain(standing.name), Text(_standing(standing, losses)), Text(behind), Text(p)]
         if standing.rank is not None:
             cells = [Text("-".join(map(str, dict.fromkeys(standing.rank)))), *cells, Text(standing.ties or "")]
@@ -53,8 +61,9 @@ def _notes(comparison: "Comparison") -> list[str]:
     if comparison.against is None:
         lines.append("ties: one letter, no significant difference; a line: all above beat all below")
     what = "losses" if comparison.unit == "loss" else "percent of the loss recovered"
-    kind = "all at once" if comparison.simultaneous else "uncorrected"
-    lines.append(f"{what}; 95% intervals of paired differences, {kind}")
+    lines.append(f"{what}; 95% intervals {KINDS[comparison.simultaneous]}")
+    if comparison.simultaneous == "best":
+        lines.append(f"may be the best: {', '.join(comparison.may_be_best)}")
     lines.append(f"{comparison.references:,} references, seed {comparison.seed}; estimates {comparison.estimand}")
     lines += [] if comparison.held_out is None else [str(comparison.held_out)]
     return lines + list(comparison.remarks)
@@ -70,11 +79,20 @@ def _difference(difference: "Difference", losses: bool) -> str:
     return _with_interval(difference.difference, difference.interval, losses)
 
 
-def _with_interval(value: float, interval: tuple[float, float] | None, losses: bool) -> str:
-    def shown(number: float) -> str:
-        return f"{round(number, 4) + 0.0:.4f}" if losses else f"{round(100 * number, 1) + 0.0:.1f}"
+def _behind(simultaneous: str | None) -> str:
+    return "behind the best other" if simultaneous == "best" else "behind the best"
 
-    return shown(value) + (f" [{shown(interval[0])}, {shown(interval[1])}]" if interval else "")
+
+def _with_interval(value: float, interval: tuple[float, float] | None, losses: bool) -> str:
+    return _shown(value, losses) + (f" {_interval(interval, losses)}" if interval else "")
+
+
+def _interval(interval: tuple[float, float], losses: bool) -> str:
+    return f"[{_shown(interval[0], losses)}, {_shown(interval[1], losses)}]"
+
+
+def _shown(number: float, losses: bool) -> str:
+    return f"{round(number, 4) + 0.0:.4f}" if losses else f"{round(100 * number, 1) + 0.0:.1f}"
 
 
 def _p(p: float) -> str:

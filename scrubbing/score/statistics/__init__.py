@@ -11,9 +11,16 @@ from scrubbing.score.statistics.choosing import (
     too_heavy,
 )
 from scrubbing.score.statistics.clusters import Clustering, clustering, intraclass, neighbours_correlate
-from scrubbing.score.statistics.columns import Column, Design, Values, as_column, moments
+from scrubbing.score.statistics.columns import Column, Design, Values, added_by_unit, as_column, moments
 from scrubbing.score.statistics.means import mean_interval, p_value, significantly_positive
-from scrubbing.score.statistics.multiplicity import all_pairs_max_t, benjamini_hochberg, holm, max_t
+from scrubbing.score.statistics.multiplicity import (
+    all_pairs_max_t,
+    benjamini_hochberg,
+    confidence_at_once,
+    holm,
+    max_t,
+    with_the_best,
+)
 from scrubbing.score.statistics.order import shared_letters, tiers
 from scrubbing.score.statistics.permutation import sign_flip
 from scrubbing.score.statistics.ratios import bootstrapped_ratio, difference_of_ratios, fieller
@@ -25,6 +32,7 @@ __all__ = [
     "Column",
     "Design",
     "Values",
+    "added_by_unit",
     "all_pairs_max_t",
     "as_column",
     "benjamini_hochberg",
@@ -32,6 +40,7 @@ __all__ = [
     "bootstrapped_ratio",
     "clustering",
     "conditional_value_at_risk",
+    "confidence_at_once",
     "difference_of_ratios",
     "fieller",
     "holm",
@@ -55,4 +64,5 @@ __all__ = [
     "too_few",
     "too_heavy",
     "two_level_variance",
+    "with_the_best",
 ]

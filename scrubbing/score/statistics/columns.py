@@ -183,6 +183,16 @@ def moments(columns: Sequence[Values], design: Design | None = None) -> Moments:
     return Moments(means, covariance, added / n, df, without)
 
 
+def added_by_unit(values: Values, design: Design) -> Float[np.ndarray, " unit"]:
+    """What each unit adds to the mean of a column, in all of its roles; their sum is zero, or nearly so."""
+    column = as_column(values)
+    size = 1 + int(max(design.unit.max(), 0 if design.unit_of_row is None else design.unit_of_row.max()))
+    found = np.bincount(design.unit, column.values - column.mean(), size)
+    if design.unit_of_row is not None and column.row is not None and column.weight is not None:
+        found += np.bincount(design.unit_of_row[column.row].ravel(), column.weight.ravel(), size)
+    return found / len(column)
+
+
 def _compact(column: Column, rows: int) -> Column:
     """The same with one part for each row and class, where there are more parts than these: sums are the same."""
     if column.weight is None or column.row is None or column.which is None:
