@@ -9,7 +9,7 @@ from jaxtyping import Float, Int
 
 from scrubbing.engine.plan import Scrubbed
 from scrubbing.engine.sampling.agreement import Classes, PositionClasses
-from scrubbing.engine.sampling.streams import Drawn, Fixed, Sample, Stream
+from scrubbing.engine.sampling.streams import Drawn, Fixed, References, Sample, Stream
 from scrubbing.score import Participation, packed
 
 MOST_BY_POSITION = 32  # donors by position of one draw: the time grows with their square
@@ -78,7 +78,9 @@ def participation(
         which=tuple(partitions.index(donor.classes(sample)) for donor in known),
         parents=tuple(donor.parent(known) for donor in known),
         exact=exact,
-        uncounted=tuple(path for stream, path in streams.items() if stream not in counted),
+        uncounted=tuple(
+            path for stream, path in streams.items() if not isinstance(stream, References) and stream not in counted
+        ),
     )
 
 

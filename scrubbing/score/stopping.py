@@ -27,9 +27,13 @@ class Stopping(BaseModel):
         """The same design, of references that were looked at while they were drawn."""
         return replace(design, tightest_at=self.tightest_at)
 
-    def in_words(self, interval: tuple[float, float] | None) -> str:
-        """The kind of interval, and whether it is as narrow as `until`."""
+    def in_words(self, interval: tuple[float, float] | None, many: str | None = None) -> str:
+        """The kind of interval, and whether it is as narrow as `until`.
+
+        `many` says of what there must be many, where that is not references.
+        """
         kind = "intervals and tests are of asymptotic confidence sequences, valid under looking"
+        kind += f" where there are many {many}" if many else ""
         width = math.inf if interval is None else (interval[1] - interval[0]) / 2
         if width <= self.half_width:
             return kind

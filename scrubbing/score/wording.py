@@ -83,11 +83,18 @@ def in_words(score: "Score") -> str:
         score.why_vacuous,
         score.why_cancelled,
         score.why_too_good,
-        None if score.stopping is None else score.stopping.in_words(score.interval),
+        None if score.stopping is None else score.stopping.in_words(score.interval, _many(score)),
         *score.notes,
         None if score.recalled is None else f"recorded {score.recalled.time:%Y-%m-%d %H:%M} UTC",
     )
     return "   ".join(parts + [f"({remark})" for remark in remarks if remark])
+
+
+def _many(score: "Measured") -> str | None:
+    """What are the independent observations of a mean over the source."""
+    if score.estimates.estimand == "dataset":
+        return None
+    return "rows" if score.estimates.groups is None else f"groups (here {score.design.units:,})"
 
 
 def percentage(score: "Measured", digits: int = 1) -> str:

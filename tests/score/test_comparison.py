@@ -239,7 +239,7 @@ def test_the_best_is_scored_on_references_that_did_not_choose_it():
     [
         ({"held_out": 1.0}, "held_out=1.0 is no share of the references; 0.5 leaves half of them out of the choice"),
         ({"test": "sign"}, "test='sign'"),
-        ({"simultaneous": "all"}, 'simultaneous=\'all\' is not known; choose "pairs" or "best"'),
+        ({"simultaneous": "all"}, 'simultaneous=\'all\', but it must be "pairs" or "best"'),
         (
             {"simultaneous": "best", "against": "a"},
             'simultaneous="best" compares each with the best; leave out against=',
@@ -257,8 +257,7 @@ def test_how_far_each_is_behind_the_best_is_said_for_all_at_once():
     assert "naive" not in found.may_be_best
     standing = {each.name: each for each in found.standings}
     assert standing["refined"].behind[0] < 0
-    own = COMPARED["refined", "naive"].interval
-    assert 0.55 < standing["naive"].behind[0] < own[0]
+    assert 0.3 < standing["naive"].behind[0] < COMPARED["wild", "naive"].interval[0]  # if the wild one is the best
     assert "behind the best other" in str(found)
     assert f"may be the best: {', '.join(found.may_be_best)}" in str(found)
     assert compare(SCORES).may_be_best == ()

@@ -116,6 +116,7 @@ def test_donors_by_position_that_are_too_many_to_be_told_from_chance_are_said():
     assert few.donated.uncounted == ("loss/a",)
     assert "what references share by the donors of 'a' is not counted" in str(few)
     assert scrub(BY_KIND, data, baseline=baseline, check=False, estimand="dataset").why_uncounted is None
+    assert toy.case("the digits themselves").score().why_uncounted is None  # references that stay are no donors
 
 
 # -- runs that stop

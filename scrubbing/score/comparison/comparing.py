@@ -156,8 +156,6 @@ def _check(named: Mapping[str, Score], against: str | None, correction: str, tri
 def _check_options(test: str, held_out: float | None, simultaneous: str | None, against: str | None) -> None:
     if test not in ("t", "sign-flip"):
         raise DataError(f'test={test!r} is not known; choose "t" or "sign-flip"')
-    if simultaneous not in (None, "pairs", "best"):
-        raise DataError(f'simultaneous={simultaneous!r} is not known; choose "pairs" or "best"')
     if simultaneous == "best" and against is not None:
         raise DataError('simultaneous="best" compares each with the best; leave out against=, or choose "pairs"')
     if held_out is not None and not 0 < held_out < 1:

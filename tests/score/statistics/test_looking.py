@@ -125,6 +125,34 @@ def test_a_ratio_of_which_no_loss_was_seen_has_a_width_under_looking():
     assert low < interval_of_ratio(gap, gap, signed=False)[0] < 0.95
 
 
+# -- references drawn from rows in groups, for the mean over the source of the groups
+
+
+def ever_missed_by_groups(groups, size, alike, *, replications, looks=LOOKS):
+    """The share of runs in which some look excludes the mean of all groups that there could be."""
+    missed = []
+    for seed in range(replications):
+        rng, group = np.random.default_rng(seed), np.repeat(np.arange(groups), size)
+        values = np.sqrt(alike) * rng.normal(size=groups)[group] + np.sqrt(1 - alike) * rng.normal(size=len(group))
+        drawn = rng.integers(0, len(group), looks[-1])
+        ends = (
+            interval_of_mean(values[drawn[:n]], design=Design(group[drawn[:n]], group, tightest_at=512)) for n in looks
+        )
+        missed.append(any(not low <= 0 <= high for low, high in ends))
+    return np.mean(missed)
+
+
+def test_few_groups_are_enough_for_the_source():
+    assert ever_missed_by_groups(20, 25, 0.5, replications=60) <= 0.05 + 0.03
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("groups", "size", "alike"), [(10, 50, 0.5), (20, 50, 0.5), (40, 25, 0.3), (135, 15, 0.3)])
+def test_groups_hold_the_source_in_many_runs(groups, size, alike):
+    """Once all groups were seen, the error hardly moves, and the boundary is wider than Student's of ten groups."""
+    assert ever_missed_by_groups(groups, size, alike, replications=400) <= 0.05
+
+
 # -- independence
 
 
