@@ -107,7 +107,9 @@ def titled(
     columns say what a row is. A row that is short has nothing in its last columns.
     """
     lines = [
-        row and [c if isinstance(c, Text) else Text(c) for c in (*row, *[""] * (len(columns) - len(row)))]
+        None
+        if row is None
+        else [c if isinstance(c, Text) else Text(c) for c in (*row, *[""] * (len(columns) - len(row)))]
         for row in rows
     ]
     table = Fitting(columns, lines, {i for i, column in enumerate(columns) if i == 0 or column in left}, keys)
