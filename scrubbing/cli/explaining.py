@@ -51,4 +51,4 @@ def explain(
     chosen = experiments(suite, model=model, data=data, only=only, options=options, dtype=dtype, device=device)
     spread = engine_of(engine, address=address, workers=workers, device=device)
     cost = chosen.cost(**scrub_settings(chosen, references=references, memory=memory, engine=spread))
-    show(Group(Text(f"{chosen.title}: what scoring takes", style="bold"), cost.table()))
+    show(Group(Text(f"{chosen.title}: what scoring takes", style="bold"), cost))

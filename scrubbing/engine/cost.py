@@ -21,8 +21,8 @@ from scrubbing.engine.expressions import Call, Expression, Gathered, Item, Leaf,
 from scrubbing.engine.memory import allocations_of, readable
 from scrubbing.engine.row_sharing import Arranged, RowsOfDraws
 from scrubbing.engine.sampling.streams import Drawn, Pool, References, Stream
-from scrubbing.errors import displayed, printable
-from scrubbing.score.tables import rendered, titled
+from scrubbing.errors import printable
+from scrubbing.score.tables import Printed, titled
 
 AT_ONCE = 4096  # draws whose evaluated positions are counted together
 
@@ -75,7 +75,7 @@ class Shared(BaseModel):
     repeated: float
 
 
-class Cost(BaseModel):
+class Cost(Printed, BaseModel):
     """What a run takes: `print` it.
 
     A call is one distinct application of a function, or one value that is assembled by position or averaged. It is
@@ -101,13 +101,7 @@ class Cost(BaseModel):
     kinds: tuple[Kind, ...]
     shared: Shared | None = None
 
-    def _repr_mimebundle_(self, **_: Any) -> dict[str, str]:
-        return displayed(self)
-
-    def __str__(self) -> str:
-        return rendered(self.table())
-
-    def table(self) -> RenderableType:
+    def __rich__(self) -> RenderableType:
         """The totals, and the functions that are called, the most work first."""
         grid = Table.grid(padding=(0, 2))
         for name, value in self._lines():

@@ -23,14 +23,14 @@ from scrubbing.engine.policy import Unclaimed
 from scrubbing.engine.sampling.agreement import Classes, PositionClasses
 from scrubbing.engine.sampling.randomness import keyed_uniforms
 from scrubbing.engine.sampling.streams import Drawn, Given, References, Sample, Stream
-from scrubbing.errors import HypothesisError, displayed
+from scrubbing.errors import HypothesisError
 from scrubbing.errors.arguments import checked
 from scrubbing.experiments.accuracy import wilson
 from scrubbing.experiments.arguments import Rows, Together, check_names, choose_references
 from scrubbing.experiments.preparation import Options, policy_of
 from scrubbing.graph.data import MOST, as_columns, at_least_one, seed_number
 from scrubbing.graph.hypothesis import Hypothesis
-from scrubbing.score.tables import decimals_for, fixed, rendered, tails, titled
+from scrubbing.score.tables import Printed, decimals_for, fixed, tails, titled
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -42,8 +42,8 @@ Donors = Int[np.ndarray, "reference *position"]
 LossByReference = Float[np.ndarray, " reference"]
 
 
-@dataclass(frozen=True, eq=False)
-class WorstCase:
+@dataclass(frozen=True, eq=False, repr=False)
+class WorstCase(Printed):
     """The largest loss that permitted donors leave of each reference.
 
     `exact` says whether `worst` is the largest there is, or the largest that was found: a lower bound. `donors` has the
@@ -100,14 +100,6 @@ class WorstCase:
     def _at(self, i: int) -> str:
         tail = tails(self.donors)
         return ", ".join(f"{tail[path]} {rows[i]}" for path, rows in self.donors.items() if rows.ndim == 1)
-
-    def _repr_mimebundle_(self, **_: Any) -> dict[str, str]:
-        return displayed(self)
-
-    def __str__(self) -> str:
-        return rendered(self)
-
-    __repr__ = __str__
 
 
 @checked

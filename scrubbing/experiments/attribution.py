@@ -9,7 +9,7 @@ import math
 import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Unpack
+from typing import TYPE_CHECKING, Unpack
 
 import numpy as np
 from jaxtyping import Float
@@ -18,7 +18,7 @@ from rich.text import Text
 
 from scrubbing.engine.policy import Policy
 from scrubbing.engine.rules import rules
-from scrubbing.errors import HypothesisError, ScrubbingWarning, displayed
+from scrubbing.errors import HypothesisError, ScrubbingWarning
 from scrubbing.errors.arguments import checked
 from scrubbing.experiments.arguments import baseline_of
 from scrubbing.experiments.preparation import Options, policy_of
@@ -28,7 +28,7 @@ from scrubbing.graph import Graph
 from scrubbing.graph.data import as_columns, at_least_one, seed_number
 from scrubbing.graph.hypothesis import Hypothesis
 from scrubbing.score import Metric, Score, mean_metric
-from scrubbing.score.tables import decimals_for, estimate, fixed, rendered, titled
+from scrubbing.score.tables import Printed, decimals_for, estimate, fixed, titled
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -62,8 +62,8 @@ class Part:
         return f"{self.node}: {what} unclaimed"
 
 
-@dataclass(frozen=True, eq=False)
-class Attribution:
+@dataclass(frozen=True, eq=False, repr=False)
+class Attribution(Printed):
     """The loss that each part of a hypothesis's scrubbing adds, per reference and on average.
 
     `alone` is what a part adds when nothing else is scrubbed, `last` what it adds when everything else is, `shapley`
@@ -149,14 +149,6 @@ class Attribution:
     def _cell(self, reading: Metric, decimals: int) -> Text:
         percent = "" if math.isnan(self._gap) else f" ({fixed(100 * reading.value / self._gap, 1)}%)"
         return estimate(reading.value, reading.interval, decimals, after=percent)
-
-    def _repr_mimebundle_(self, **_: Any) -> dict[str, str]:
-        return displayed(self)
-
-    def __str__(self) -> str:
-        return rendered(self)
-
-    __repr__ = __str__
 
 
 @checked

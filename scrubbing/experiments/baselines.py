@@ -26,7 +26,7 @@ from scrubbing.score import Score
 from scrubbing.score.participation import Participation
 from scrubbing.score.self_donors import hull, self_donors
 from scrubbing.score.statistics import Column, interval_of_mean, interval_of_ratio
-from scrubbing.score.tables import decimals_for, estimate, fixed, rendered, titled
+from scrubbing.score.tables import Printed, decimals_for, estimate, fixed, titled
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -65,8 +65,8 @@ class Rung:
         return None if abs(gap) <= tiny else float((self.losses - self.scrubbed).mean()) / gap
 
 
-@dataclass(frozen=True, eq=False)
-class BaselineLadder:
+@dataclass(frozen=True, eq=False, repr=False)
+class BaselineLadder(Printed):
     """One scrubbed loss against several baselines, the highest loss first."""
 
     score: Score
@@ -90,11 +90,6 @@ class BaselineLadder:
         title = "what the hypothesis recovers, by the baseline"
         notes = [f"{self.score.references} references, 95% intervals"]
         return titled(title, ["baseline", "its loss", "recovered"], [*rows, None, *ends], notes)
-
-    def __str__(self) -> str:
-        return rendered(self)
-
-    __repr__ = __str__
 
 
 @checked

@@ -16,7 +16,7 @@ from scrubbing.graph.data import as_array, as_columns, at_least_one, seed_number
 from scrubbing.graph.hypothesis import Hypothesis
 from scrubbing.score import Score, percentage
 from scrubbing.score.statistics.independence import hsic
-from scrubbing.score.tables import rendered, titled
+from scrubbing.score.tables import Printed, titled
 
 if TYPE_CHECKING:
     from scrubbing.graph.nodes import Node
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 MOST_PERMUTATIONS = 100_000
 
 
-@dataclass(frozen=True, eq=False)
-class Complement:
+@dataclass(frozen=True, eq=False, repr=False)
+class Complement(Printed):
     """A hypothesis and its complement on common references: is all that the network knows in what is claimed?
 
     `p_value` tests that the complement's losses are independent of the network's, reference by reference; `hsic` is
@@ -46,11 +46,6 @@ class Complement:
     @property
     def _scores(self) -> list[tuple[str, Score]]:
         return [("the hypothesis", self.score), ("its complement", self.complement)]
-
-    def __str__(self) -> str:
-        return rendered(self)
-
-    __repr__ = __str__
 
 
 @checked

@@ -26,7 +26,7 @@ from scrubbing.graph import Node
 from scrubbing.graph.data import Columns, as_columns, at_least_one, seed_number
 from scrubbing.graph.hypothesis import Hypothesis
 from scrubbing.score import Score, percentage
-from scrubbing.score.tables import fixed, rendered, titled
+from scrubbing.score.tables import Printed, fixed, titled
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -39,8 +39,8 @@ Controls = str | Sequence[Hypothesis] | Callable[[int], Hypothesis]
 Drawn = Iterator[tuple[Hashable, Hypothesis]]  # each with a key of what it claims
 
 
-@dataclass(frozen=True, eq=False)
-class RandomControls:
+@dataclass(frozen=True, eq=False, repr=False)
+class RandomControls(Printed):
     """A hypothesis among random ones, by the loss that each leaves on common references and random numbers.
 
     The fewer controls leave as little loss, the less of what it recovers is owed to its shape alone. The hypothesis is
@@ -123,11 +123,6 @@ class RandomControls:
         ]
         title = f"the hypothesis among {len(self.controls)} of the same shape with {self.kind}"
         return titled(title, ["", "recovered", "loss"], [own, None, *rows], notes)
-
-    def __str__(self) -> str:
-        return rendered(self)
-
-    __repr__ = __str__
 
 
 @checked

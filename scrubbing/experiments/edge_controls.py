@@ -18,7 +18,7 @@ from scrubbing.graph.data import as_columns, at_least_one, seed_number
 from scrubbing.graph.hypothesis import Hypothesis
 from scrubbing.score import Score, paired_advantage
 from scrubbing.score.statistics import holm, interval_of_mean
-from scrubbing.score.tables import decimals_for, estimate, rendered, titled
+from scrubbing.score.tables import Printed, decimals_for, estimate, titled
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -27,8 +27,8 @@ MOST_CONTROLS = 100_000
 TRIED = 200  # paths, of which none adds an edge
 
 
-@dataclass(frozen=True, eq=False)
-class EdgeControls:
+@dataclass(frozen=True, eq=False, repr=False)
+class EdgeControls(Printed):
     """What leaving out each claimed edge adds to the loss, among random edges of the network.
 
     `added` and `interval` are losses, by edge (a node, and what it reads); `random` what leaving out a random edge
@@ -86,11 +86,6 @@ class EdgeControls:
             f"p among {len(self.random)} random edges, Holm's correction; 95% intervals",
         ]
         return titled("the loss that leaving out an edge adds", ["edge", "added", "p"], rows, notes)
-
-    def __str__(self) -> str:
-        return rendered(self)
-
-    __repr__ = __str__
 
 
 @checked

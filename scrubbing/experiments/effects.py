@@ -27,7 +27,7 @@ from scrubbing.lens.components.readout import Readout
 from scrubbing.lens.components.residual import ResidualReader, Scale, Sum, terms_of, written
 from scrubbing.lens.language_data import check_whole_numbers
 from scrubbing.score.statistics import mean_interval
-from scrubbing.score.tables import decimals_for, estimate, rendered, titled
+from scrubbing.score.tables import Printed, decimals_for, estimate, titled
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -38,8 +38,8 @@ SHOWN = 20
 On = Annotated[str | Sequence[str], 'a column of tokens such as "labels", or a pair of columns']
 
 
-@dataclass(frozen=True, eq=False)
-class DirectEffects:
+@dataclass(frozen=True, eq=False, repr=False)
+class DirectEffects(Printed):
     """What each term of the final stream adds to a logit, or to a difference of two: `values[name]` is `[reference]`.
 
     In logits: the sum over positions of weight times effect, as the loss sums. Larger is better for the first token.
@@ -73,11 +73,6 @@ class DirectEffects:
         notes = [f"{len(self.total)} references, 95% intervals; the {self.scale} scale of the final norm"]
         notes += [f"the {SHOWN} largest of {len(means)} terms"] if len(means) > SHOWN else []
         return titled(title, ["term", "logits"], [*rows, None, total], notes)
-
-    def __str__(self) -> str:
-        return rendered(self)
-
-    __repr__ = __str__
 
 
 @checked

@@ -6,15 +6,14 @@ Source: Wang et al. 2022, Interpretability in the Wild, section 4.
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from rich.console import RenderableType
 
-from scrubbing.errors import displayed
 from scrubbing.experiments.knockouts import EVERYTHING, NOTHING, Knockouts, PerReference
 from scrubbing.experiments.places import Place
-from scrubbing.score.tables import decimals_for, fixed, rendered, titled
+from scrubbing.score.tables import Printed, decimals_for, fixed, titled
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -40,8 +39,8 @@ class Row:
     values: PerReference = field(repr=False, compare=False)
 
 
-@dataclass(frozen=True, eq=False)
-class Criteria:
+@dataclass(frozen=True, eq=False, repr=False)
+class Criteria(Printed):
     """How good a circuit is. F is the mean output, M the whole network, C the circuit.
 
     - `performance`: F of the network, of the circuit, of nothing, and the mean over random circuits of its size
@@ -101,11 +100,3 @@ class Criteria:
     def _parts(self) -> Iterator[tuple[str, tuple[Row, ...]]]:
         for name in ("faithfulness", "completeness", "minimality"):
             yield name, getattr(self, name)
-
-    def __str__(self) -> str:
-        return rendered(self)
-
-    __repr__ = __str__
-
-    def _repr_mimebundle_(self, **_: Any) -> dict[str, str]:
-        return displayed(self)

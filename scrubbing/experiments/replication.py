@@ -12,15 +12,15 @@ from scipy import stats
 from scrubbing.errors import DataError
 from scrubbing.experiments.scoring import Case
 from scrubbing.score import Score, percentage
-from scrubbing.score.tables import rendered, titled
+from scrubbing.score.tables import Printed, titled
 from scrubbing.score.verdicts import interval_in_words, percent
 
 if TYPE_CHECKING:
     import pandas as pd
 
 
-@dataclass(frozen=True, eq=False)
-class Replication:
+@dataclass(frozen=True, eq=False, repr=False)
+class Replication(Printed):
     """What a hypothesis recovers over models, prompts or datasets, with what these differ by beyond chance.
 
     `mean` and `interval` are of the mean over all that these are a sample of; `spread` is the standard deviation of the
@@ -49,11 +49,6 @@ class Replication:
         rows = [(name, percentage(score)) for name, score in self.scores.items()]
         title = f"over {len(self.scores)}, each one observation"
         return titled(title, ["", "recovered"], [*rows, None, ("mean over all such", total)], notes, left=["recovered"])
-
-    def __str__(self) -> str:
-        return rendered(self)
-
-    __repr__ = __str__
 
 
 def replicate(case: Case, over: Sequence[Case | Score] | Mapping[str, Case | Score], **settings: Any) -> Replication:

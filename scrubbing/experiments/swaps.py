@@ -15,13 +15,13 @@ from scrubbing.engine.plan import scrubbed
 from scrubbing.engine.planning import Planner
 from scrubbing.engine.policy import Policy, Unclaimed
 from scrubbing.engine.sampling.streams import Fixed, Given, Sample, Stream
-from scrubbing.errors import DataError, HypothesisError, displayed
+from scrubbing.errors import DataError, HypothesisError
 from scrubbing.errors.arguments import checked
 from scrubbing.experiments.arguments import Together, groups_of
 from scrubbing.graph.data import as_columns
 from scrubbing.graph.hypothesis import Hypothesis
 from scrubbing.score import Score
-from scrubbing.score.tables import decimals_for, fixed, rendered, tails, titled
+from scrubbing.score.tables import Printed, decimals_for, fixed, tails, titled
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 TOLERANCE = 1e-3  # of a replayed loss, relative to the largest loss of the score
 
 
-@dataclass(frozen=True, eq=False)
-class Swaps:
+@dataclass(frozen=True, eq=False, repr=False)
+class Swaps(Printed):
     """What each recorded donor of one reference does to its loss, by itself and in the company of the others.
 
     `only[path]` is the loss with that donor alone put in, and `without[path]` the loss with all but that one; wherever
@@ -88,14 +88,6 @@ class Swaps:
             [*rows, None, *ends],
             ["a node without its donor runs on its reader's own datum"],
         )
-
-    def _repr_mimebundle_(self, **_: Any) -> dict[str, str]:
-        return displayed(self)
-
-    def __str__(self) -> str:
-        return rendered(self)
-
-    __repr__ = __str__
 
 
 @checked

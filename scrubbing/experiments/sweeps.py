@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Unpack
 import numpy as np
 from rich.console import RenderableType
 
-from scrubbing.errors import DataError, HypothesisError, MissingPackageError, displayed, nearest
+from scrubbing.errors import DataError, HypothesisError, MissingPackageError, nearest
 from scrubbing.errors.arguments import checked
 from scrubbing.experiments.arguments import Baseline
 from scrubbing.experiments.measures import measure
@@ -21,7 +21,7 @@ from scrubbing.graph.data import Data
 from scrubbing.graph.hypothesis import Hypothesis
 from scrubbing.score import Score
 from scrubbing.score.statistics import Column, holm, interval_of_mean, p_of_mean
-from scrubbing.score.tables import decimals_for, fixed, rendered, titled
+from scrubbing.score.tables import Printed, decimals_for, fixed, titled
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -34,8 +34,8 @@ LEVELS = {0.001: "***", 0.01: "**", 0.05: "*"}
 Axes = Annotated[Mapping[str, Sequence[Any]], 'a dict from names to values, such as {"layer": range(12)}']
 
 
-@dataclass(frozen=True, eq=False)
-class Sweep:
+@dataclass(frozen=True, eq=False, repr=False)
+class Sweep(Printed):
     """The scores of a sweep by the values of its axes; combinations that were left out have none.
 
     >>> from scrubbing import Graph, sweep
@@ -123,14 +123,6 @@ class Sweep:
         notes += [f"the {SHOWN} largest of {len(self.scores)}"] if len(self.scores) > SHOWN else []
         title = f"change of the loss (the network's own is {first.original:.4f}; more is worse)"
         return titled(title, [*self.axes, "change", "95% interval", "recovered"], rows, notes)
-
-    def __str__(self) -> str:
-        return rendered(self)
-
-    __repr__ = __str__
-
-    def _repr_mimebundle_(self, **_: Any) -> dict[str, str]:
-        return displayed(self)
 
 
 @checked

@@ -16,7 +16,7 @@ from jaxtyping import Float, Int
 from rich.console import RenderableType
 from torch import Tensor
 
-from scrubbing.errors import DataError, GraphError, displayed, nearest
+from scrubbing.errors import DataError, GraphError, nearest
 from scrubbing.errors.arguments import checked
 from scrubbing.graph import Graph
 from scrubbing.lens.components.attention import Attention
@@ -26,7 +26,7 @@ from scrubbing.lens.components.norm import Norm
 from scrubbing.lens.components.projection import Heads, Projection
 from scrubbing.lens.components.readout import Readout, precise
 from scrubbing.lens.components.residual import Embedding, ResidualReader
-from scrubbing.score.tables import rendered, titled
+from scrubbing.score.tables import Printed, titled
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -150,8 +150,8 @@ class HeadCircuits:
         return (made if bare.chosen is None else Heads(bare.chosen)(made[None])[0])[:, 0]
 
 
-@dataclass(frozen=True, eq=False)
-class CircuitRanks:
+@dataclass(frozen=True, eq=False, repr=False)
+class CircuitRanks(Printed):
     """The place of each token among others in its own row of a head's circuits, 0 for the first: `ranks[circuit]`.
 
     - "ov": of each source token, itself among the outputs that it lowers most (last, where it raises itself most)
@@ -205,14 +205,6 @@ class CircuitRanks:
             rows,
             notes,
         )
-
-    def __str__(self) -> str:
-        return rendered(self)
-
-    __repr__ = __str__
-
-    def _repr_mimebundle_(self, **_: Any) -> dict[str, str]:
-        return displayed(self)
 
 
 @checked

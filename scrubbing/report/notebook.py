@@ -17,6 +17,8 @@ from scrubbing.score.comparison.comparison import Comparison
 
 ROWS = 50  # of a table
 
+Rows = Iterable[Mapping[str, Any]]
+
 
 def bundle(value: Any) -> dict[str, str]:
     """A value by MIME type: "text/plain", and "text/html" where there is more to see.
@@ -27,11 +29,11 @@ def bundle(value: Any) -> dict[str, str]:
     """
     if isinstance(value, Graph | Hypothesis):
         return draw(value)._repr_mimebundle_() | {"text/plain": repr(value)}
-    return {"text/html": _html(value), "text/plain": str(value)}
+    shown = _table(value)
+    return ({"text/html": _html(*shown)} if shown else {}) | {"text/plain": str(value)}
 
 
-def _html(value: Any) -> str:
-    title, rows, notes, bar = _table(value)
+def _html(title: str, rows: Rows, notes: list[str], bar: dict[str, float] | None) -> str:
     rows = [dict(row) for row in rows]
     return templates.get_template("notebook.html.j2").render(
         title=visible(title),
@@ -42,8 +44,8 @@ def _html(value: Any) -> str:
     )
 
 
-def _table(value: Any) -> tuple[str, Iterable[Mapping[str, Any]], list[str], dict[str, float] | None]:
-    """A title, a table, notes, and for a score the percentages that a bar shows."""
+def _table(value: Any) -> tuple[str, Rows, list[str], dict[str, float] | None] | None:
+    """A title, a table, notes, and for a score the percentages that a bar shows; None for what is text only."""
     match value:
         case Score():
             return _score(value)
@@ -65,7 +67,7 @@ def _table(value: Any) -> tuple[str, Iterable[Mapping[str, Any]], list[str], dic
             rows = [kind.model_dump() | {"flops": f"{scaled(kind.flops)}FLOP"} for kind in value.kinds]
             totals = [f"{name}: {said}" for name, said in value._lines()]
             return "what the run takes", rows, totals, None
-    raise TypeError(f"{type(value).__name__} has no table")
+    return None
 
 
 def _score(score: Score) -> tuple[str, list[dict[str, Any]], list[str], dict[str, float] | None]:

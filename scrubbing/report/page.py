@@ -25,7 +25,6 @@ from scrubbing.report.tables import shown_tables, without_style
 from scrubbing.report.text import visible
 from scrubbing.score import Score
 from scrubbing.score.comparison import compare
-from scrubbing.score.tables import rendered
 from scrubbing.store.files import check_writable, write_whole
 
 WHOLE = 60  # hypotheses that are shown with pictures and passages; more are rows of the table alone
@@ -123,7 +122,7 @@ def page_of(
         tables=tables,
         comparison=_comparison(scores, tried),
         baseline=baseline_code(first) if first else "",
-        cost=rendered(cost.table()) if cost else "",
+        cost=str(cost) if cost else "",
         seconds=seconds,
         about=_about(suite, any_score),
         notes=[visible(note) for note in (suite.notes if suite else ())],

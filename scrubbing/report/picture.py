@@ -19,7 +19,7 @@ from scrubbing.report.layout import LINE, MARGIN, Layout, laid_out
 from scrubbing.report.outline import Box, Outline, outline_of_graph, outline_of_hypothesis
 from scrubbing.report.palette import DARK, LIGHT, MEANING, OWN, Theme
 from scrubbing.report.text import visible
-from scrubbing.score.tables import rendered
+from scrubbing.score.tables import Printed
 from scrubbing.store.files import write_whole
 
 SCALE = 2.0  # pixels of a PNG for each of the picture
@@ -30,8 +30,8 @@ templates = Environment(
 )
 
 
-@dataclass(frozen=True)
-class Picture:
+@dataclass(frozen=True, repr=False)
+class Picture(Printed):
     """A picture of a hypothesis or graph: `.svg`, `.png`, `.dot`, `.mermaid`, or `save` it. `print` shows it as text.
 
     The output is on top. Solid arrows are claimed, dashed ones are not; the colour of a box says on whose datum the
@@ -165,11 +165,6 @@ class Picture:
                     shown.add(source)
                     waiting.append((leaf, source))
         return tree
-
-    def __str__(self) -> str:
-        return rendered(self)
-
-    __repr__ = __str__
 
     def _repr_mimebundle_(self, **_: Any) -> dict[str, str]:
         try:

@@ -17,7 +17,7 @@ from scrubbing.graph.data import Columns, Data, as_columns, whole_number
 from scrubbing.graph.hypothesis import Hypothesis
 from scrubbing.report.outline import feature_of
 from scrubbing.report.text import shortened
-from scrubbing.score.tables import rendered
+from scrubbing.score.tables import Printed
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -48,8 +48,8 @@ class Visited:
         return self.row != self.parent
 
 
-@dataclass(frozen=True, eq=False)
-class Walk:
+@dataclass(frozen=True, eq=False, repr=False)
+class Walk(Printed):
     """The scrubbed run of one reference, from the output down. `print` it; `table` has a row for each visit."""
 
     reference: int
@@ -73,11 +73,6 @@ class Walk:
                 above = above.rpartition("/")[0]
             branches[visit.path] = branches.get(above, tree).add(_words(visit))
         return tree
-
-    def __str__(self) -> str:
-        return rendered(self)
-
-    __repr__ = __str__
 
 
 @torch.no_grad()

@@ -3,6 +3,7 @@
 import io
 import math
 import textwrap
+from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +13,8 @@ from rich.cells import cell_len
 from rich.console import Console, ConsoleOptions, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
+
+from scrubbing.errors import displayed
 
 WIDTH = 80
 NAME = 24  # columns that a name has before it is broken
@@ -25,6 +28,25 @@ def rendered(renderable: RenderableType, *, width: int = WIDTH) -> str:
     file = io.StringIO()
     Console(file=file, width=width, color_system=None, highlight=False).print(renderable)
     return "\n".join(line.rstrip() for line in file.getvalue().splitlines())
+
+
+class Printed(ABC):
+    """A result that shows its table everywhere: as text, in a terminal by rich, in a notebook.
+
+    A dataclass that inherits from it has `repr=False`, else it gets a `__repr__` of its own.
+    """
+
+    @abstractmethod
+    def __rich__(self) -> RenderableType: ...
+
+    def __str__(self) -> str:
+        return rendered(self)
+
+    def __repr__(self) -> str:
+        return rendered(self)
+
+    def _repr_mimebundle_(self, **_: Any) -> dict[str, str]:
+        return displayed(self)
 
 
 def decimals_for(values: Iterable[float]) -> int:
@@ -82,9 +104,14 @@ def titled(
     """A table under its title, its first column (and those in `left`) of names; None among the rows draws a line.
 
     Names come from users and their data: they are shown as they are, and never read as markup. The first `keys`
-    columns say what a row is.
+    columns say what a row is. A row that is short has nothing in its last columns.
     """
-    lines = [None if row is None else [c if isinstance(c, Text) else Text(c) for c in row] for row in rows]
+    lines = [
+        None
+        if row is None
+        else [c if isinstance(c, Text) else Text(c) for c in (*row, *[""] * (len(columns) - len(row)))]
+        for row in rows
+    ]
     table = Fitting(columns, lines, {i for i, column in enumerate(columns) if i == 0 or column in left}, keys)
     return Group(Text(title, style="bold"), table, *(Text(note, style="dim") for note in notes))
 

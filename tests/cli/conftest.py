@@ -10,6 +10,11 @@ from command_line import Finished, command
 from hypotheses.handmade import build, save
 
 
+@pytest.fixture(autouse=True)
+def as_installed(unchecked) -> None:
+    """The command runs as a user's does; the rooms that it calls have the shapes of their arrays checked."""
+
+
 @pytest.fixture
 def scrubbing(capsys, monkeypatch) -> Callable[..., Finished]:
     """The command, in this process."""

@@ -7,7 +7,8 @@ from report_cases import SCRIPT
 from scores import HALF
 
 from hypotheses import toy
-from scrubbing import attribute_loss, compare, explain, single_swaps, worst_donors
+from scrubbing import attribute_loss, baseline_ladder, compare, explain, single_swaps, worst_donors
+from scrubbing.score.tables import Printed
 
 pytest.importorskip("pygraphviz")
 
@@ -61,6 +62,17 @@ def test_a_score_says_its_percentage_and_readings():
     text = Text(score._repr_mimebundle_()["text/html"]).text
     assert f"{100 * score.recovered:.1f}% recovered" in text
     assert f"{score.readings['absolute_change'].value:.4g}" in text
+
+
+def test_a_result_without_a_table_in_html_is_shown_as_text():
+    ladder = baseline_ladder(*ARGUMENTS, {"its own": CASE.baseline}, references=50)
+    assert ladder._repr_mimebundle_() == {"text/plain": str(ladder)}
+
+
+@pytest.mark.parametrize("result", Printed.__subclasses__(), ids=lambda result: result.__name__)
+def test_a_prompt_shows_the_table(result):
+    assert result.__repr__ is Printed.__repr__
+    assert result.__str__ is Printed.__str__
 
 
 def test_names_are_text():

@@ -30,3 +30,8 @@ def test_a_long_name_is_folded_where_numbers_need_the_room():
     assert max(map(len, lines)) <= 60
     assert sum(line.count("x") for line in lines) == 100
     assert sum("1.25" in line for line in lines) == 1
+
+
+def test_a_row_may_be_short():
+    lines = rendered(titled("", ["name", "alone", "last"], [["a", "1.5", "2.5"], None, ["all", "3.5"]])).splitlines()
+    assert [cell.strip() for cell in lines[-2].strip("│").split("│")] == ["all", "3.5", ""]

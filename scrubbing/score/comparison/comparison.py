@@ -1,13 +1,13 @@
 """An order with ties, and the paired differences that it rests on."""
 
-import io
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
-from rich.console import Console, RenderableType
+from rich.console import RenderableType
 
-from scrubbing.errors import DataError, displayed, nearest
+from scrubbing.errors import DataError, nearest
 from scrubbing.score.comparison.table import comparison_table
+from scrubbing.score.tables import Printed
 from scrubbing.score.verdicts import interval_in_words, percent
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ class HeldOut(BaseModel):
         )
 
 
-class Comparison(BaseModel):
+class Comparison(Printed, BaseModel):
     """Several hypotheses on common references: an order with ties, and the paired differences that it rests on."""
 
     model_config = ConfigDict(frozen=True)
@@ -154,12 +154,3 @@ class Comparison(BaseModel):
 
     def __rich__(self) -> RenderableType:
         return comparison_table(self)
-
-    def __str__(self) -> str:
-        console = Console(width=80, file=io.StringIO(), force_terminal=False, color_system=None)
-        with console.capture() as capture:
-            console.print(comparison_table(self))
-        return capture.get().rstrip()
-
-    def _repr_mimebundle_(self, **_: Any) -> dict[str, str]:
-        return displayed(self)
