@@ -79,6 +79,65 @@ def test_replaced_heads_are_what_hooks_make_of_them(name):
     assert list(scores) == list(interventions)
 
 
+@pytest.mark.parametrize("elsewhere", [False, True])
+@pytest.mark.parametrize("name", FAMILIES)
+def test_at_some_positions_and_at_all_others_are_what_hooks_make_of_them(name, elsewhere):
+    hooked, G, data = case(name)
+    tokens = data["tokens"]
+    z, _ = hooked.record(tokens)
+    role = torch.tensor([2, 0, 5, 3, 1, 4])
+    several = torch.tensor([[0, 2], [1, -1], [-1, -1], [4, 5], [3, -1], [6, 1]])
+
+    def by_hooks(*makes):
+        """The losses where heads are given values at some positions of each row: (layer, head, value, positions)."""
+        edits = {}
+        for layer, head, make, chosen in makes:
+
+            def edit(value, layer=layer, head=head, make=make, chosen=chosen):
+                value, of = value.clone(), hooked.of_head(value, head)
+                for row, positions in enumerate(chosen):
+                    for position in range(value.shape[1]):
+                        if (position in positions) != elsewhere:
+                            value[row, position, of] = make(value[..., of], z[layer][..., of])[row, position]
+                return value
+
+            edits[hooked.writer(layer)] = edit
+        return losses(hooked.run(tokens, edits), data)
+
+    def donated(_, clean):
+        return clean[DONORS]
+
+    def averaged(_, clean):
+        return clean.mean(0, keepdim=True).expand_as(clean)
+
+    by_role, by_several, fixed = [[p] for p in role.tolist()], several.tolist(), [[1, 4]] * len(tokens)
+    expected = {
+        "donor": by_hooks((0, 1, donated, by_role)),
+        "zero": by_hooks((0, 2, lambda value, _: torch.zeros_like(value), fixed)),
+        "mean": by_hooks((0, 1, averaged, by_several)),
+        "twice": by_hooks((1, 3, lambda value, _: 2 * value, by_several)),
+        "frozen": by_hooks((0, 1, donated, fixed), (1, 3, lambda _, clean: clean, by_role)),
+        "after another": by_hooks((0, 1, donated, by_several), (1, 3, lambda value, clean: value + clean, by_role)),
+    }
+
+    def here(positions, instead):
+        return at(positions, instead, elsewhere=elsewhere)
+
+    interventions = {
+        "donor": {"a0_h1": here("role", donor(DONORS))},
+        "zero": {"a0_h2": here([1, 4], "zero")},
+        "mean": {"a0_h1": here("several", "mean")},
+        "twice": {"a1_h3": here("several", lambda value: 2 * value)},
+        "frozen": {"a0_h1": here([1, 4], donor(DONORS)), "a1_h3": here("role", "clean")},
+        "after another": {"a0_h1": here("several", donor(DONORS)), "a1_h3": here("role", add("a1_h3"))},
+    }
+    scores = measure(G, interventions, data | {"role": role, "several": several})
+    own = losses(hooked.run(tokens), data)
+    for kind, of in expected.items():
+        torch.testing.assert_close(scrubbed(scores[kind]), of, rtol=0, atol=1e-4)
+        assert (of - own).abs().max() > 1e-3, kind
+
+
 @pytest.mark.parametrize("name", [name for name in FAMILIES if name != "gemma2"])  # where no norm follows an MLP
 def test_replaced_mlps_are_what_hooks_make_of_them(name):
     hooked, G, data = case(name)
