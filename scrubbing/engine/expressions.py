@@ -153,10 +153,11 @@ class Expressions:
     def call(self, fn: Callable[..., Any], arguments: tuple[Expression, ...], name: str = "") -> Expression:
         """A function applied to expressions, lowered if it is a `Component`; `name` is the node's."""
         key = (fn if isinstance(fn, Component) else function_key(fn), *map(id, arguments))
-        if key not in self._known:
+        found = self._known.get(key)
+        if found is None:
             lowered = fn.lower(arguments, self.call) if isinstance(fn, Component) else None
-            self._known[key] = lowered or Call(fn, arguments, len(self._known), name)
-        return self._known[key]
+            found = self._known[key] = lowered or Call(fn, arguments, len(self._known), name)
+        return found
 
     def assembled(self, value: Expression, axis: int, positions: int) -> Expression:
         """An expression whose positions come from different rows."""

@@ -98,10 +98,20 @@ class Swapped:
         return other.where(chosen.view(*chosen.shape, *[1] * (value.ndim - 2)), value)
 
 
-def intervened(what: str, G: Graph, nodes: Interventions, prepared: Prepared) -> Scrubbed:
-    """The run of an intervention, in the form of a scrubbed one. Raises what `measure` raises, about `what`."""
+def plain_run(G: Graph, prepared: Prepared) -> dict[str, Expression]:
+    """What each node and column is in the plain run, which all interventions on a graph share."""
+    return {name: prepared.planner.on(References(), G, name) for name in (*G.columns, *G.order)}
+
+
+def intervened(
+    what: str, G: Graph, nodes: Interventions, prepared: Prepared, plain: Mapping[str, Expression]
+) -> Scrubbed:
+    """The run of an intervention, in the form of a scrubbed one. Raises what `measure` raises, about `what`.
+
+    `plain` is the `plain_run` of the graph.
+    """
     check(what, nodes, Mapping)
-    run, planner = _Run(G, prepared, {}, {}), prepared.planner
+    run, planner = _Run(G, prepared, plain, {}, {}), prepared.planner
     for node, instead in nodes.items():
         check(f"{what}: {node!r}", instead, Instead)
         _ = G[node]  # a wrong name is said before the work
@@ -112,11 +122,11 @@ def intervened(what: str, G: Graph, nodes: Interventions, prepared: Prepared) ->
     arguments: tuple[Expression, ...] = ()
     for node in G.order:
         if node in nodes or not run.values.keys().isdisjoint(G[node].read):
-            arguments = tuple(run.values.get(i) or planner.on(References(), G, i) for i in G[node].inputs)
+            arguments = tuple(run.values.get(i) or plain[i] for i in G[node].inputs)
             run.values[node] = planner.expressions.call(G[node].fn, arguments, node)
         if node in nodes:
             run.values[node] = run.replaced(node, nodes[node], run.values[node])
-    loss = run.values.get(G.output) or planner.plain(G, References())
+    loss = run.values.get(G.output) or plain[G.output]
     return Scrubbed(loss, (), run.streams, run.values, bool(run.values), (), arguments, ())
 
 
@@ -126,6 +136,7 @@ class _Run:
 
     G: Graph
     prepared: Prepared
+    plain: Mapping[str, Expression]
     values: dict[str, Expression]
     streams: dict[str, Stream]
 
@@ -141,7 +152,7 @@ class _Run:
 
     def replaced(self, node: str, instead: Any, value: Expression) -> Expression:
         """What stands in the place of a node's value."""
-        call, plain = self.planner.expressions.call, self.planner.on(References(), self.G, node)
+        call, plain = self.planner.expressions.call, self.plain[node]
         match instead:
             case donor():
                 self.streams[node] = fixed_rows(f"donor of {node!r}", instead.rows, self.rows)
@@ -175,7 +186,7 @@ class _Run:
     def _read(self, node: str, name: str) -> Expression:
         """A node in the plain run, or a column."""
         if name in self.G:
-            return self.planner.on(References(), self.G, name)
+            return self.plain[name]
         self._refuse_unknown(f"what stands in for {node!r} reads {name!r}, which is neither a node nor a column", name)
         return self.planner.expressions.leaf(name, References())
 

@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float
 
 from scrubbing.engine.expressions import Expression
-from scrubbing.experiments.instead import at, intervened
+from scrubbing.experiments.instead import at, intervened, plain_run
 from scrubbing.experiments.places import Place
 from scrubbing.experiments.preparation import Prepared, check_finite
 from scrubbing.graph import Graph
@@ -56,10 +56,11 @@ class Knockouts:
     def measure(self, sets: Iterable[Kept]) -> None:
         """Compute F of several sets together: they share what they do not change."""
         new = [kept for kept in dict.fromkeys(sets) if kept not in self._known]
+        plain = plain_run(self.G, self.prepared)
         for start in range(0, len(new), AT_ONCE):
             some = new[start : start + AT_ONCE]
             roots: list[Expression] = [
-                intervened("instead", self.G, self.interventions(kept), self.prepared).output for kept in some
+                intervened("instead", self.G, self.interventions(kept), self.prepared, plain).output for kept in some
             ]
             distinct = list(dict.fromkeys(roots))
             found = dict(zip(distinct, self.prepared.evaluator.losses(distinct), strict=True))

@@ -14,7 +14,7 @@ from scrubbing.errors.arguments import checked
 from scrubbing.experiments.arguments import Baseline
 from scrubbing.experiments.circuits import kept
 from scrubbing.experiments.cluster import workers_of
-from scrubbing.experiments.instead import Interventions, intervened
+from scrubbing.experiments.instead import Interventions, intervened, plain_run
 from scrubbing.experiments.preparation import Options, Prepared, Settings, check_finite, prepare
 from scrubbing.experiments.progress import showing_progress
 from scrubbing.experiments.surviving import those_that_run
@@ -106,7 +106,11 @@ def _planned(
     everything = Hypothesis(G, Graph(kept(G, output)))
     prepared = prepare(everything, columns, baseline or Graph({output: reads(*known)}), options)
     (job,) = prepared.jobs
-    jobs = [replace(job, scrubbed=intervened(repr(name), G, nodes, prepared)) for name, nodes in interventions.items()]
+    plain = plain_run(G, prepared)
+    jobs = [
+        replace(job, scrubbed=intervened(repr(name), G, nodes, prepared, plain))
+        for name, nodes in interventions.items()
+    ]
     return replace(prepared, jobs=jobs, plan=partial(_planned, G, interventions, columns, baseline))
 
 

@@ -6,10 +6,9 @@ from typing import Any, Unpack
 import numpy as np
 from jaxtyping import Int
 
-from scrubbing.engine.sampling.streams import References
 from scrubbing.errors.arguments import checked
 from scrubbing.experiments.circuits import kept
-from scrubbing.experiments.instead import Interventions, intervened
+from scrubbing.experiments.instead import Interventions, intervened, plain_run
 from scrubbing.experiments.measures import refuse_settings
 from scrubbing.experiments.places import Names, named
 from scrubbing.experiments.preparation import Options, Prepared, Settings, prepare, refuse_engine
@@ -51,8 +50,9 @@ def values(
     refuse_engine(options, "values")
     known = Hypothesis(G, Graph(kept(G, G.output)))
     prepared = prepare(known, data, known, options)
-    run = intervened("instead", G, instead or {}, prepared)
-    roots = {name: run.values.get(name) or prepared.planner.on(References(), G, name) for name in wanted}
+    plain = plain_run(G, prepared)
+    run = intervened("instead", G, instead or {}, prepared, plain)
+    roots = {name: run.values.get(name) or plain[name] for name in wanted}
     return _streamed(prepared, roots, options)
 
 

@@ -3,9 +3,9 @@
 A graph with a node per head then takes little more than one with a node per layer.
 """
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import reduce
+from functools import cache, reduce
 from typing import Any
 
 import torch
@@ -60,6 +60,8 @@ def stacked(roots: Sequence[Expression]) -> list[Expression]:
 
 
 Group = list[Call]
+Arguments = tuple[Expression, ...]
+Divided = tuple[Arguments, Arguments, Arguments]
 
 
 @dataclass(frozen=True)
@@ -67,7 +69,9 @@ class _Stacking:
     """Which calls are made together, by call; and the replacements made so far."""
 
     order: list[Expression]
+    divided: dict[Expression, Divided]  # calls, as `_divided` takes them apart
     groups: dict[Expression, Group]  # of projections, and of attended values
+    places: dict[Expression, range]  # of a call's heads among those of its group
     written: dict[Expression, Group]  # of output projections
     totals: set[Expression]  # sums that are read by others than sums
     new: dict[Expression, Expression] = field(default_factory=dict)
@@ -79,7 +83,8 @@ class _Stacking:
         groups = _grouped(order, _projection_key)
         groups |= _grouped(order, lambda step: _attended_key(step, groups))
         totals = _totals(order, roots)
-        return cls(order, groups, _written_together(order, totals), totals)
+        divided = {step: _divided(step) for step in order if step in totals or not _is_sum(step)}
+        return cls(order, divided, groups, _places(groups), _written_together(divided), totals)
 
     def replaced(self, roots: Sequence[Expression]) -> list[Expression]:
         """The roots, of equal values."""
@@ -89,12 +94,10 @@ class _Stacking:
 
     def _replaced(self, step: Call) -> Expression:
         if step in self.groups:
-            group = self.groups[step]
-            first = sum(_heads(call) for call in group[: group.index(step)])
-            return self._call(Heads(tuple(range(first, first + _heads(step)))), (self._stack(group),), step.number)
+            return self._call(_some(tuple(self.places[step])), (self._stack(self.groups[step]),), step.number)
         if _is_sum(step) and step not in self.totals:
             return step  # its terms stand in others
-        before, terms, after = _divided(step)
+        before, terms, after = self.divided[step]
         units = self._units(terms)
         if _is_sum(step):
             return reduce(lambda total, unit: self._call(SUM, (total, unit), step.number), units)
@@ -149,14 +152,27 @@ class _Stacking:
         group = self.groups[members[0]]
         if group == members:
             return self._stack(group)
-        firsts: dict[Expression, int] = {}
-        for call in group:
-            firsts[call] = sum(_heads(other) for other in firsts)
-        heads = tuple(firsts[call] + i for call in members for i in range(_heads(call)))
-        return self._call(Heads(heads), (self._stack(group),), members[0].number)
+        heads = tuple(head for call in members for head in self.places[call])
+        return self._call(_some(heads), (self._stack(group),), members[0].number)
 
     def _call(self, fn: Callable[..., Any], arguments: tuple[Expression, ...], number: int) -> Expression:
         return self.made.setdefault((fn, *map(id, arguments)), Call(fn, arguments, number))
+
+
+@cache
+def _some(heads: tuple[int, ...]) -> Heads:
+    """One object for each choice of heads: its hash is made once."""
+    return Heads(heads)
+
+
+def _places(groups: Mapping[Expression, Group]) -> dict[Expression, range]:
+    """Where the heads of each call are among those of its group."""
+    places: dict[Expression, range] = {}
+    for group in {id(group): group for group in groups.values()}.values():
+        first = 0
+        for call in group:
+            places[call] = range(first, first := first + _heads(call))
+    return places
 
 
 def _heads(call: Any) -> int:
@@ -199,14 +215,11 @@ def _attended_key(step: Call, groups: dict[Expression, Group]) -> Hashable | Non
     return step.fn, *(id(groups[part]) for part in parts), *step.arguments[3:]
 
 
-def _written_together(order: Sequence[Expression], totals: set[Expression]) -> dict[Expression, Group]:
+def _written_together(divided: Mapping[Expression, Divided]) -> dict[Expression, Group]:
     """The output projections that the same sums add up, and nobody else reads."""
     read_by: dict[Expression, list[int]] = {}
     otherwise: set[Expression] = set()
-    for place, step in enumerate(order):
-        if _is_sum(step) and step not in totals:
-            continue
-        before, terms, after = _divided(step)
+    for place, (before, terms, after) in enumerate(divided.values()):
         for term in terms:
             read_by.setdefault(term, []).append(place)
         otherwise |= {*before, *after}
@@ -228,10 +241,7 @@ def _is_sum(step: Expression) -> bool:
     return isinstance(step, Call) and isinstance(step.fn, Sum)
 
 
-Arguments = tuple[Expression, ...]
-
-
-def _divided(step: Expression) -> tuple[Arguments, Arguments, Arguments]:
+def _divided(step: Expression) -> Divided:
     """The arguments before the terms that a call adds up, these (with the terms of sums among them), and the rest."""
     match step:
         case Call(Sum()):
