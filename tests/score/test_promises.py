@@ -200,11 +200,6 @@ def several(rng, shares, n=200):
     return {str(k): one for k, one in enumerate(made)}
 
 
-def holds(difference, truth):
-    """Whether the interval of a difference has the truth."""
-    return difference.interval[0] <= truth <= difference.interval[1]
-
-
 @dataclass
 class Chosen:
     """How often each kind of interval has the truth: of the winner, and of all hypotheses or pairs at once."""
@@ -267,9 +262,7 @@ def test_the_winner_of_26_in_many_runs():
     assert 0.93 - 0.035 <= found.held_out <= 0.97 + 0.03
     assert 0.93 - 0.035 <= found.at_once <= 0.97 + 0.03
     assert 0.93 - 0.035 <= found.pairs <= 0.97 + 0.03
-    assert (
-        found.best >= 0.97
-    )  # of equal ones hardly any is shown not to be the best, and all that may be are allowed for
+    assert found.best >= 0.97  # all that may be the best are allowed for, and equal ones all may be
     assert found.narrower < 0.97
 
 
