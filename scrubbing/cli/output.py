@@ -1,7 +1,8 @@
 """What goes to a terminal: all of it passes here, where nothing in it can steer one and every number is shown."""
 
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from rich.console import Console, ConsoleOptions, RenderableType
@@ -36,13 +37,30 @@ def show(renderable: RenderableType) -> None:
 
     Raises `OutputError` where nothing can be written.
     """
-    if sys.stdout is None:
-        raise OutputError("standard output is closed, so that the results could not be printed")
-    terminal = Terminal()
+    terminal = _terminal()
     roomy = terminal.options.update(width=WIDTH)
     terminal.width = max(terminal.width, Measurement.get(terminal, roomy, renderable).minimum)
-    try:
+    with _telling():
         terminal.print(renderable, crop=False)
+
+
+def show_for_programs(text: str) -> None:
+    """Print text as it is, without regard to the terminal's width. Raises `OutputError` as `show`."""
+    with _telling():
+        _terminal().out(text, highlight=False)
+
+
+def _terminal() -> Terminal:
+    if sys.stdout is None:
+        raise OutputError("standard output is closed, so that the results could not be printed")
+    return Terminal()
+
+
+@contextmanager
+def _telling() -> Iterator[None]:
+    """Say in words why something could not be printed."""
+    try:
+        yield
     except BrokenPipeError:
         raise
     except OSError as error:

@@ -75,10 +75,15 @@ def _result(name: str, score: Score) -> HypothesisResult:
     )
 
 
+def as_json(found: Results) -> str:
+    """Results as text for programs."""
+    without = {name for name in ("about", "tables") if not getattr(found, name)}  # of suites that have no tables
+    return json.dumps(found.model_dump(by_alias=True, mode="json", exclude=without), indent=2)
+
+
 def write_json(found: Results, path: Path) -> None:
     """Write results so that a reader sees a whole file or none."""
-    without = {name for name in ("about", "tables") if not getattr(found, name)}  # of suites that have no tables
-    write_whole(json.dumps(found.model_dump(by_alias=True, mode="json", exclude=without), indent=2), path)
+    write_whole(as_json(found), path)
 
 
 def shown(suite: Suite, scores: Mapping[str, Score], tables: Mapping[str, Rows]) -> RenderableType:

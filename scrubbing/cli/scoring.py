@@ -29,6 +29,8 @@ from scrubbing.cli.running import MISTAKE
 if TYPE_CHECKING:
     from scrubbing.score import Recalled
 
+STANDARD_OUTPUT = Path("-")
+
 
 def score(
     suite: SuiteArgument,
@@ -41,7 +43,9 @@ def score(
     dtype: PrecisionOption = Precision.float32,
     device: DeviceOption = "cpu",
     memory: MemoryOption = None,
-    json: Annotated[Path | None, typer.Option(help="Write the results to this file as well.")] = None,
+    json: Annotated[
+        Path | None, typer.Option(help="Write the results to this file as well; '-': print them, and no table.")
+    ] = None,
     heads: Annotated[
         bool, typer.Option("--heads", help="Print what each head attends to, by which roles are found, and stop.")
     ] = False,
@@ -74,16 +78,16 @@ def score(
     """
     from scrubbing.store.files import check_writable
 
-    if json is not None:
+    if json not in (None, STANDARD_OUTPUT):
         check_writable(json)
     from rich.console import Group
 
     from scrubbing.cli import suites
     from scrubbing.cli.asked import Asked, absolute
     from scrubbing.cli.merging import show_part
-    from scrubbing.cli.output import show
+    from scrubbing.cli.output import show, show_for_programs
     from scrubbing.cli.places import store_to_write
-    from scrubbing.cli.results import results, shown, write_json
+    from scrubbing.cli.results import as_json, results, shown, write_json
     from scrubbing.cli.settings import engine_of, scrub_settings
     from scrubbing.errors import DataError
 
@@ -119,9 +123,14 @@ def score(
     if json is not None:  # before anything is printed: whoever reads that may be gone
         about = {"dtype": dtype.value, "device": device}
         when = {"recorded": recalled.time.isoformat()} if recalled else {}
-        write_json(results(chosen, scores, tables, about | when), json)
-    found = shown(chosen, scores, tables)
-    show(Group(found, _recalled(recalled)) if recalled else found)
+        numbers = results(chosen, scores, tables, about | when)
+        if json == STANDARD_OUTPUT:
+            show_for_programs(as_json(numbers))
+        else:
+            write_json(numbers, json)
+    if json != STANDARD_OUTPUT:
+        found = shown(chosen, scores, tables)
+        show(Group(found, _recalled(recalled)) if recalled else found)
     return 0 if len(scores) == len(chosen.cases) else MISTAKE
 
 

@@ -250,6 +250,14 @@ def test_heads_are_printed_by_what_they_attend_to_and_nothing_is_scored(scrubbin
     assert not (tmp_path / "none.json").exists()
 
 
+def test_json_can_be_printed_in_place_of_the_table(scrubbing, folder, results, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    finished = scrubbing("score", "induction", "--model", folder, *FAST, "--json", "-", "--no-store")
+    assert (finished.status, finished.err) == (0, "")
+    assert json.loads(finished.out) == results("--model", folder, *FAST, "--no-store")
+    assert not Path("-").exists()
+
+
 # -- going on
 
 
