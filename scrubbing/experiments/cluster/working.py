@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from scrubbing.engine.evaluate import Evaluator
-from scrubbing.engine.outcomes import Outcome, exact_outcomes
+from scrubbing.engine.outcomes import Outcome, Outputs, exact_outcomes
 from scrubbing.engine.row_sharing import Arranged
 from scrubbing.engine.sampling.streams import Sample
 from scrubbing.errors import ScrubbingError, ScrubbingWarning
@@ -33,6 +33,16 @@ class Shipped:
     plan: Shipment  # of a function without arguments: a worker plans as the caller does, to the same draws
 
 
+@dataclass(frozen=True)
+class Alone:
+    """How some hypotheses are computed by themselves, and where each loss is that they are the first to need: by its
+    number in the run, its place among theirs.
+    """
+
+    work: Arranged
+    places: Mapping[int, int]
+
+
 @dataclass
 class Planned:
     """A run as a worker holds it, for one sample at a time: the parts of a sequential run come one after the other."""
@@ -40,13 +50,13 @@ class Planned:
     prepared: Prepared
     _part: str = ""
     _evaluator: Evaluator | None = None
-    _arranged: dict[Group, Arranged] = field(default_factory=dict)
+    _alone: dict[Group, Alone] = field(default_factory=dict)
 
     def evaluator(self, part: "ray.ObjectRef[Sample]") -> Evaluator:
         """What computes the losses of a sample."""
         if self._evaluator is None or self._part != part.hex():
             self._evaluator, self._part = self.prepared.evaluator.on(ray.get(part)), part.hex()
-            self._arranged.clear()
+            self._alone.clear()
         return self._evaluator
 
     @property
@@ -54,14 +64,23 @@ class Planned:
         """All hypotheses."""
         return range(len(self.prepared.jobs))
 
-    def arranged(self, part: "ray.ObjectRef[Sample]", jobs: Group) -> Arranged:
-        """How the losses of some hypotheses are computed, in the order of draws of the whole run."""
+    def alone(self, part: "ray.ObjectRef[Sample]", jobs: Group) -> Alone:
+        """How some hypotheses are computed, in the order of draws of the whole run."""
         evaluator = self.evaluator(part)
-        if jobs not in self._arranged:
-            work = evaluator.arranged(outputs_of(self.prepared, jobs).roots)
-            order = work.order if jobs == self.all_jobs else self.arranged(part, self.all_jobs).order
-            self._arranged[jobs] = replace(work, order=order)
-        return self._arranged[jobs]
+        if jobs not in self._alone:
+            own = outputs_of(self.prepared, jobs)
+            work = evaluator.arranged(own.roots)
+            order = work.order if jobs == self.all_jobs else self.alone(part, self.all_jobs).work.order
+            self._alone[jobs] = Alone(replace(work, order=order), self._places(own, jobs))
+        return self._alone[jobs]
+
+    def _places(self, own: Outputs, jobs: Group) -> dict[int, int]:
+        outputs = self.prepared.outputs
+        number, place = ({root: i for i, root in enumerate(roots)} for roots in (outputs.roots, own.roots))
+        # The same losses: what is read together with others is another expression.
+        same = zip(chain(*outputs.needed[jobs.start : jobs.stop]), chain(*own.needed), strict=True)
+        places = {number[root]: place[ours] for root, ours in same}
+        return {loss: places[loss] for loss in first_needed(outputs.needed, jobs)}
 
 
 @runtime_checkable
@@ -80,7 +99,7 @@ class ChunkSize:
     part: "ray.ObjectRef[Sample]"
 
     def __call__(self, planned: Planned) -> int:
-        return planned.evaluator(self.part).chunk_size(planned.arranged(self.part, planned.all_jobs))
+        return planned.evaluator(self.part).chunk_size(planned.alone(self.part, planned.all_jobs).work)
 
     def __str__(self) -> str:
         return "measure memory"
@@ -110,16 +129,10 @@ class Losses:
     tile: Tile
 
     def __call__(self, planned: Planned) -> dict[int, Tensor]:
-        jobs, draws = self.tile.jobs, self.tile.draws
-        chunks = planned.evaluator(self.part).on_range(planned.arranged(self.part, jobs), draws, len(draws))
+        alone, draws = planned.alone(self.part, self.tile.jobs), self.tile.draws
+        chunks = planned.evaluator(self.part).on_range(alone.work, draws, len(draws))
         values = [torch.cat(pieces) for pieces in zip(*(chunk.losses for chunk in chunks), strict=True)]
-        outputs, own = planned.prepared.outputs, outputs_of(planned.prepared, jobs)
-        found = dict(zip(own.roots, values, strict=True))
-        # The same losses, where these hypotheses are alone: what is read together is another expression.
-        number = {root: i for i, root in enumerate(outputs.roots)}
-        same = zip(chain(*outputs.needed[jobs.start : jobs.stop]), chain(*own.needed), strict=True)
-        alone = {number[root]: found[ours] for root, ours in same}
-        return {number: alone[number] for number in first_needed(outputs.needed, jobs)}
+        return {loss: values[place] for loss, place in alone.places.items()}
 
     def __str__(self) -> str:
         return str(self.tile)
