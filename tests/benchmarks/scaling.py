@@ -7,7 +7,7 @@ ablations that compute all that follows again, are two for each weight and token
 unit of a stream in attention.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Annotated
@@ -16,9 +16,9 @@ import typer
 from rich.console import Console
 
 from hypotheses import induction
-from scrubbing.engine.cost import cost
-from scrubbing.experiments.cluster.tiles import Group, busiest, tiles
-from scrubbing.experiments.cluster.weighing import weighing
+from scrubbing.engine.cost import cost, operations
+from scrubbing.experiments.cluster.tiles import Group, Weigh, busiest, tiles
+from scrubbing.experiments.cluster.weighing import outputs_of, weighing
 from scrubbing.experiments.preparation import Options, prepare
 from scrubbing.score.tables import titled
 
@@ -35,7 +35,8 @@ class Workload:
     name: str
     members: int
     ranges: Sequence[range]
-    weigh: Callable[[Group], float]
+    weigh: Weigh
+    chosen_by: Weigh  # what groups are weighed by when they are made
     once: float  # operations that each worker does for itself
     weights: int  # bytes
 
@@ -43,7 +44,7 @@ class Workload:
         """How long it takes with workers of so many operations a second; into how many pieces it is cut; what of it
         takes longest.
         """
-        cut = tiles(self.members, self.ranges, workers, self.weigh)
+        cut = tiles(self.members, self.ranges, workers, self.chosen_by)
         weights = {group: self.weigh(group) for group in {tile.jobs for tile in cut}}
         load = busiest((weights[tile.jobs] * len(tile.draws) for tile in cut), workers) / rate
         parts = {
@@ -63,9 +64,16 @@ def ladder() -> Workload:
     prepared = prepare(suite.hypotheses, case.data, case.baseline, Options.of(case.settings))
     roots, evaluator = prepared.outputs.roots, prepared.evaluator
     found = cost(evaluator, roots, len(suite.cases))
-    weigh = cache(weighing(prepared, evaluator))
+
+    @cache
+    def weigh(group: Group) -> float:
+        work = evaluator.arranged(outputs_of(prepared, group).roots)
+        first = work.order[:1]
+        evaluator.interpreter.make_what_is_kept(work.roots, first)
+        return sum(operations(evaluator, work, int(first[0])).values())
+
     ranges = [range(start, min(start + found.chunk, found.draws)) for start in range(0, found.draws, found.chunk)]
-    return Workload("the ladder", len(suite.cases), ranges, weigh, found.once, 2**22)
+    return Workload("the ladder", len(suite.cases), ranges, weigh, weighing(prepared), found.once, 2**22)
 
 
 def ablations(
@@ -82,7 +90,7 @@ def ablations(
         return layers * layer + unembedding + sum(n * layer + own + unembedding for n in after)
 
     weights = 2 * (layers * of_layer + width * vocabulary)
-    return Workload(name, layers * heads, [range(row, row + 1) for row in range(rows)], weigh, 0.0, weights)
+    return Workload(name, layers * heads, [range(row, row + 1) for row in range(rows)], weigh, weigh, 0.0, weights)
 
 
 def workloads() -> list[Workload]:

@@ -1,6 +1,6 @@
 """Foresee how workers would share a run."""
 
-from functools import cache, partial
+from functools import partial
 from math import ceil
 
 from scrubbing.engine.cost import Cost, Shared
@@ -36,7 +36,7 @@ def _exact(prepared: Prepared, cost: Cost, workers: int) -> tuple[int, int, floa
 
 
 def _sampled(prepared: Prepared, cost: Cost, workers: int) -> tuple[int, int, float, float]:
-    weigh = cache(weighing(prepared, prepared.evaluator))
+    weigh = weighing(prepared)
     ranges = [range(start, min(start + cost.chunk, cost.draws)) for start in range(0, cost.draws, cost.chunk)]
     cut = tiles(len(prepared.jobs), ranges, workers, weigh)
     in_groups = {tile.jobs: weigh(tile.jobs) for tile in cut}

@@ -36,7 +36,7 @@ def tiles(jobs: int, ranges: Sequence[range], workers: int, weigh: Weigh) -> lis
     """All pieces of a run, the heaviest first.
 
     Groups of hypotheses compute again what they share, and without them workers may have nothing to do: of 1, 2, 4 and
-    so on groups, as many as with which the last worker is done first. `weigh` says what a group takes for one draw.
+    so on groups, as many as with which the last worker is done first. `weigh` says how much work a group is.
     """
     wanted = wanted_groups(jobs, len(ranges), workers)
     numbers = [*takewhile(lambda number: number < wanted, (2**n for n in count())), wanted]

@@ -1,12 +1,11 @@
-"""How much work some hypotheses of a run are, by operations that are counted on one draw."""
+"""How much work some hypotheses of a run are."""
 
-from scrubbing.engine.cost import operations
-from scrubbing.engine.evaluate import Evaluator
+from functools import cache
+
+from scrubbing.engine.expressions import evaluation_order
 from scrubbing.engine.outcomes import Outputs
 from scrubbing.experiments.cluster.tiles import Group, Weigh
 from scrubbing.experiments.preparation import Prepared
-
-CALL = 1_000_000  # operations that take as long as a call by itself
 
 
 def outputs_of(prepared: Prepared, jobs: Group) -> Outputs:
@@ -14,14 +13,9 @@ def outputs_of(prepared: Prepared, jobs: Group) -> Outputs:
     return Outputs.of(prepared.jobs[jobs.start : jobs.stop], prepared.planner, len(prepared.sample))
 
 
-def weighing(prepared: Prepared, evaluator: Evaluator) -> Weigh:
-    """What weighs groups of hypotheses, for one draw. What all draws share is not counted."""
+def weighing(prepared: Prepared) -> Weigh:
+    """What weighs groups of hypotheses: the distinct values that are computed for them.
 
-    def weigh(jobs: Group) -> float:
-        work = evaluator.arranged(outputs_of(prepared, jobs).roots)
-        first = work.order[:1]
-        evaluator.interpreter.make_what_is_kept(work.roots, first)
-        counted = operations(evaluator, work, int(first[0]))
-        return sum(counted.values()) + CALL * len(counted)
-
-    return weigh
+    Their operations would say more, and counting them takes as long as some draws of a run that has few.
+    """
+    return cache(lambda jobs: float(len(evaluation_order(outputs_of(prepared, jobs).roots))))

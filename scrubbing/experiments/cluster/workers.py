@@ -18,8 +18,9 @@ from scrubbing.engine.sampling.streams import Sample
 from scrubbing.errors import ScrubbingError, warn
 from scrubbing.experiments.cluster.shipping import packed
 from scrubbing.experiments.cluster.starting import connect
-from scrubbing.experiments.cluster.tiles import ENOUGH, groups, tiles, wanted_groups, whole
-from scrubbing.experiments.cluster.working import Answer, ChunkSize, Cut, Expected, Losses, Shipped, Task, perform
+from scrubbing.experiments.cluster.tiles import ENOUGH, Weigh, groups, tiles, whole
+from scrubbing.experiments.cluster.weighing import weighing
+from scrubbing.experiments.cluster.working import Answer, ChunkSize, Expected, Losses, Shipped, Task, perform
 from scrubbing.experiments.engines import Engine
 from scrubbing.experiments.preparation import Prepared
 from scrubbing.store.identity import versions
@@ -38,6 +39,7 @@ class RayWorkers:
     count: int
     shipped: "ray.ObjectRef[Shipped]"
     needed: Sequence[Sequence[Expression]]  # the roots of each hypothesis
+    weigh: Weigh
 
     @classmethod
     def of(cls, engine: Engine, prepared: Prepared) -> "RayWorkers":
@@ -50,7 +52,7 @@ class RayWorkers:
             plan = packed(partial(prepared.plan, prepared.options.elsewhere))
         except Exception as error:
             raise ScrubbingError(f"the run cannot be sent to workers: {type(error).__name__}: {error}") from error
-        return cls(engine, count, ray.put(Shipped(versions(), plan)), prepared.outputs.needed)
+        return cls(engine, count, ray.put(Shipped(versions(), plan)), prepared.outputs.needed, weighing(prepared))
 
     def chunk_size(self, sample: Sample) -> int:
         """How many draws at a time fit into a worker's memory."""
@@ -65,10 +67,7 @@ class RayWorkers:
         if not missing:
             return
         part = ray.put(sample)
-        if wanted_groups(len(self.needed), len(ranges), self.count) > 1:
-            ((_, cut),) = self._done([Cut(part, ranges, self.count)])
-        else:
-            cut = tiles(len(self.needed), ranges, self.count, len)
+        cut = tiles(len(self.needed), ranges, self.count, self.weigh)
         lacking = set(missing)
         pieces = [tile for tile in cut if tile.draws in lacking]
         done = self._done([Losses(part, tile) for tile in pieces])

@@ -17,8 +17,8 @@ from scrubbing.engine.row_sharing import Arranged
 from scrubbing.engine.sampling.streams import Sample
 from scrubbing.errors import ScrubbingError, ScrubbingWarning
 from scrubbing.experiments.cluster.shipping import Shipment, unpacked
-from scrubbing.experiments.cluster.tiles import Group, Tile, first_needed, tiles
-from scrubbing.experiments.cluster.weighing import outputs_of, weighing
+from scrubbing.experiments.cluster.tiles import Group, Tile, first_needed
+from scrubbing.experiments.cluster.weighing import outputs_of
 from scrubbing.experiments.preparation import Prepared
 from scrubbing.store.identity import versions
 
@@ -103,22 +103,6 @@ class ChunkSize:
 
     def __str__(self) -> str:
         return "measure memory"
-
-
-@dataclass(frozen=True)
-class Cut:
-    """The pieces of a run with fewer ranges of draws than its workers could do at once, by the work in them."""
-
-    part: "ray.ObjectRef[Sample]"
-    ranges: Sequence[range]
-    workers: int
-
-    def __call__(self, planned: Planned) -> list[Tile]:
-        weigh = weighing(planned.prepared, planned.evaluator(self.part))
-        return tiles(len(planned.all_jobs), self.ranges, self.workers, weigh)
-
-    def __str__(self) -> str:
-        return "weigh hypotheses"
 
 
 @dataclass(frozen=True)

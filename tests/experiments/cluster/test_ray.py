@@ -13,11 +13,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from benchmarks.gpt2 import shape
 from documented import blocks
 from recorded import BOTH, score
 
 from hypotheses import induction, toy
-from scrubbing import Engine, Graph, Hypothesis, NodeError, ScrubbingWarning, Store, donor, measure, reads, scrub
+from scrubbing import Engine, Graph, Hypothesis, NodeError, ScrubbingWarning, Store, donor, measure, reads, scrub, sweep
 from scrubbing.engine.evaluate import Evaluator
 
 ray = pytest.importorskip("ray", reason="needs scrubbing[ray]")
@@ -114,6 +115,22 @@ def test_interventions_go_to_workers_too():
     assert all(
         np.allclose(there[n].losses["scrubbed"], here[n].losses["scrubbed"], rtol=1e-6, atol=1e-6) for n in heads
     )
+
+
+def test_a_sweep_of_144_heads_is_that_of_one_process():
+    network = shape(rows=8, positions=12, n_embd=48, vocab_size=100)
+    axes = {"layer": range(12), "head": range(12)}
+
+    def one(layer, head):
+        return {f"a{layer}_h{head}": donor(network.donors)}
+
+    here, there = (sweep(network.graph, axes, one, network.data, engine=engine) for engine in (None, TWO))
+    assert len(here.scores) == 144
+    for head, expected in here.scores.items():
+        found = there.scores[head]
+        assert np.allclose(found.losses["scrubbed"], expected.losses["scrubbed"], rtol=1e-6, atol=1e-6)
+        assert all(np.array_equal(found.donors[path], rows) for path, rows in expected.donors.items())
+    assert here.frame["change"].abs().min() > 0
 
 
 def test_functions_that_only_this_process_knows_are_sent():
