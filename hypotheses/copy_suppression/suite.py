@@ -30,7 +30,7 @@ from scrubbing.experiments.suites import Measurement, Suite
 from scrubbing.lens import load_transformer, transformer
 
 LEAST = 0.05  # logits, that a head must take from words that it attends to
-PASSES = 24  # of the network on a row, that the default job comes to
+PASSES = 34  # of the network on a row, that the default job comes to
 EXAMPLES = {
     "a word was said": " pearl near coat. market under basket and pearl near",
     "no word was said": " lamp and apple or ladder with chair near stone and",
