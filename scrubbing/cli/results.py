@@ -1,7 +1,7 @@
 """Scores as a table for people and as JSON for programs."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from itertools import takewhile
 from pathlib import Path
 from typing import Any
@@ -134,7 +134,8 @@ def _table_of(suite: Suite, name: str, rows: Rows) -> RenderableType:
     columns = list(dict.fromkeys(column for row in rows for column in row))
     values = {column: [row.get(column) for row in rows] for column in columns}
     numbers = {c: [v for v in values[c] if isinstance(v, float)] for c in columns}
-    cells = [[_plain(row.get(column), numbers[column]) for column in columns] for row in rows]
+    decimals = {column: decimals_for(numbers[column]) for column in columns}
+    cells = [[_plain(row.get(column), decimals[column]) for column in columns] for row in rows]
     measurement = suite.measurements.get(name)
     notes = [measurement.about] if measurement is not None and measurement.about else []
     heads = [column.replace("_", " ") for column in columns]
@@ -145,11 +146,11 @@ def _table_of(suite: Suite, name: str, rows: Rows) -> RenderableType:
     return titled(name.replace("_", " "), heads, cells, notes, left=texts, keys=max(1, min(keys, KEYS)))
 
 
-def _plain(value: Any, column: Sequence[float]) -> str:
-    """A value as text, a number with the digits of its column."""
+def _plain(value: Any, decimals: int) -> str:
+    """A value as text, a number with the decimals of its column."""
     if value is None:
         return ""
-    return fixed(value, decimals_for(column)) if isinstance(value, float) else str(value)
+    return fixed(value, decimals) if isinstance(value, float) else str(value)
 
 
 def _cell(score: Score | None, published: int | float | None) -> Text:

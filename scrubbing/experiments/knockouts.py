@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -48,6 +49,10 @@ class Knockouts:
     instead: Any
     _known: dict[Kept, PerReference] = field(default_factory=dict, repr=False)
 
+    @cached_property
+    def _plain(self) -> Mapping[str, Expression]:
+        return plain_run(self.G, self.prepared)
+
     def __call__(self, kept: Kept) -> PerReference:
         """F: the output of each reference where only this is kept, `[reference]`."""
         self.measure([kept])
@@ -56,11 +61,11 @@ class Knockouts:
     def measure(self, sets: Iterable[Kept]) -> None:
         """Compute F of several sets together: they share what they do not change."""
         new = [kept for kept in dict.fromkeys(sets) if kept not in self._known]
-        plain = plain_run(self.G, self.prepared)
         for start in range(0, len(new), AT_ONCE):
             some = new[start : start + AT_ONCE]
             roots: list[Expression] = [
-                intervened("instead", self.G, self.interventions(kept), self.prepared, plain).output for kept in some
+                intervened("instead", self.G, self.interventions(kept), self.prepared, self._plain).output
+                for kept in some
             ]
             distinct = list(dict.fromkeys(roots))
             found = dict(zip(distinct, self.prepared.evaluator.losses(distinct), strict=True))
@@ -68,6 +73,9 @@ class Knockouts:
                 values = found[root].double().numpy()
                 check_finite("the output where nodes are knocked out", values, self.prepared.sample)
                 self._known[kept] = values
+
+    def _output(self, kept: Kept) -> Expression:
+        return intervened("instead", self.G, self.interventions(kept), self.prepared, self._plain).output
 
     def interventions(self, kept: Kept) -> Mapping[str, Any]:
         """What stands in the place of each node that is knocked out, anywhere."""

@@ -15,13 +15,13 @@ from scrubbing.experiments.arguments import Baseline
 from scrubbing.experiments.circuits import kept
 from scrubbing.experiments.cluster import workers_of
 from scrubbing.experiments.instead import Interventions, intervened, plain_run
-from scrubbing.experiments.preparation import Options, Prepared, Settings, check_finite, prepare
+from scrubbing.experiments.preparation import Options, Prepared, Settings, check_finite, prepare, scored
 from scrubbing.experiments.progress import showing_progress
 from scrubbing.experiments.surviving import those_that_run
 from scrubbing.graph import Graph, reads
 from scrubbing.graph.data import Columns, Data, as_columns
 from scrubbing.graph.hypothesis import Hypothesis
-from scrubbing.score import Score, make_score
+from scrubbing.score import Score
 from scrubbing.score.vacuity import Vacuity
 
 IMPOSSIBLE = ("exact", "until", "donors", "together", "store", "draws")  # settings that interventions have no use for
@@ -127,17 +127,5 @@ def _score(name: str, job: Job, outcome: Outcome, prepared: Prepared) -> Score:
     # As of an unclaimed input: any row could have stood in, or none where nothing was replaced.
     bits = 0.0 if job.scrubbed.output is job.original else math.log2(sample.dataset_rows)
     fixed = {n: s for n, s in job.scrubbed.streams.items() if isinstance(s, Fixed)}
-    return make_score(
-        name=name,
-        rows=sample.references,
-        original=outcome.original,
-        baseline=outcome.baseline,
-        scrubbed=outcome.scrubbed,
-        precision=outcome.precision,
-        draws=sample.draws,
-        seed=sample.seed,
-        settings=dict(prepared.settings),
-        vacuity=Vacuity(nodes=(), bits=bits),
-        donors={node: sample.rows(stream) for node, stream in fixed.items()},
-        population=prepared.population,
-    )
+    donors = {node: sample.rows(stream) for node, stream in fixed.items()}
+    return scored(name, outcome, sample, prepared, vacuity=Vacuity(nodes=(), bits=bits), donors=donors)

@@ -15,7 +15,7 @@ from scrubbing.engine.exact import refuse_too_many_rows
 from scrubbing.engine.features import Features
 from scrubbing.engine.interpreter import Interpreter
 from scrubbing.engine.memory import Memory, memory_in_bytes
-from scrubbing.engine.outcomes import Job, Outputs
+from scrubbing.engine.outcomes import Job, Outcome, Outputs
 from scrubbing.engine.planning import Planner
 from scrubbing.engine.policy import Policy, Unclaimed
 from scrubbing.engine.sampling.streams import Sample
@@ -46,7 +46,7 @@ from scrubbing.graph.hypothesis import Hypothesis
 from scrubbing.lens.components.narrowing import narrowed
 from scrubbing.lens.components.stacking import stacked
 from scrubbing.lens.language_data import check_language_columns
-from scrubbing.score import Estimand, Population, Stopping
+from scrubbing.score import Estimand, Population, Score, Stopping, make_score
 from scrubbing.store import Store
 
 
@@ -243,3 +243,20 @@ def check_finite(what: str, losses: Float[np.ndarray, " reference"], sample: Sam
     if len(wrong):
         row = sample.references[wrong[0]]
         raise DataError(f"{what} of row {row} is {losses[wrong[0]]}; losses must be finite")
+
+
+def scored(name: str | None, outcome: Outcome, sample: Sample, prepared: Prepared, **own: Any) -> Score:
+    """The score of an outcome on a run's sample; `own` are what else `make_score` takes."""
+    return make_score(
+        name=name,
+        rows=sample.references,
+        original=outcome.original,
+        baseline=outcome.baseline,
+        scrubbed=outcome.scrubbed,
+        precision=outcome.precision,
+        draws=sample.draws,
+        seed=sample.seed,
+        settings=dict(prepared.settings),
+        population=prepared.population,
+        **own,
+    )

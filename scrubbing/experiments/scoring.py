@@ -23,13 +23,13 @@ from scrubbing.errors.arguments import check_fields, checked
 from scrubbing.experiments.arguments import Baseline, Count, Donors, Hypotheses, Rows, Together
 from scrubbing.experiments.cluster import shared_by_workers, workers_of
 from scrubbing.experiments.engines import ChosenEngine
-from scrubbing.experiments.preparation import Options, Prepared, Settings, check_finite, prepare
+from scrubbing.experiments.preparation import Options, Prepared, Settings, check_finite, prepare, scored
 from scrubbing.experiments.progress import ShowProgress, showing_progress
 from scrubbing.experiments.remarks import notes_of, warn_of_idle_claims, warn_of_neighbours, warn_of_singletons
 from scrubbing.experiments.surviving import those_that_run
 from scrubbing.graph.data import Data
 from scrubbing.graph.hypothesis import Hypothesis
-from scrubbing.score import Estimand, Estimate, Participation, Score, Stopping, make_score, recalled
+from scrubbing.score import Estimand, Estimate, Participation, Score, Stopping, recalled
 from scrubbing.store import Store, as_store
 from scrubbing.store.identity import Described, describe
 from scrubbing.store.recording import Recording, recording
@@ -290,7 +290,7 @@ def _score(
 ) -> Score:
     for kind, losses in (("own", outcome.original), ("scrubbed", outcome.scrubbed.loss)):
         check_finite(f"the network's {kind} loss", losses, sample)
-    settings, exact = prepared.settings, prepared.exact
+    exact = prepared.exact
 
     def donated(planned: Scrubbed, estimate: Estimate) -> Participation | None:
         if estimate.draws is None:
@@ -299,21 +299,15 @@ def _score(
         source, units = prepared.population.estimand == "source", prepared.population.design(sample.references).units
         return participation(planned, drawn, estimate.draws, exact=exact, donors=source, units=units)
 
-    return make_score(
-        name=name if isinstance(name, str) else None,
-        rows=sample.references,
-        original=outcome.original,
-        baseline=outcome.baseline,
-        scrubbed=outcome.scrubbed,
-        precision=outcome.precision,
-        draws=sample.draws,
-        seed=sample.seed,
-        settings=dict(settings),
+    return scored(
+        name if isinstance(name, str) else None,
+        outcome,
+        sample,
+        prepared,
         vacuity=vacuity_of(job.scrubbed, sample, exact=exact),
         donors=_donors(job, sample, exact=exact),
         stopping=stopping,
         notes=notes_of(job.scrubbed, sample),
-        population=prepared.population,
         donated=donated(job.scrubbed, outcome.scrubbed),
         donated_baseline=donated(job.unexplained, outcome.baseline),
     )

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from heapq import heapreplace
-from itertools import chain, count, takewhile
+from itertools import chain
 from math import ceil
 
 from torch import Tensor
@@ -39,18 +39,16 @@ def tiles(jobs: int, ranges: Sequence[range], workers: int, weigh: Weigh) -> lis
     so on groups, as many as with which the last worker is done first. `weigh` says how much work a group is.
     """
     wanted = wanted_groups(jobs, len(ranges), workers)
-    numbers = [*takewhile(lambda number: number < wanted, (2**n for n in count())), wanted]
-    best = min((_weighed(groups(jobs, n), ranges, weigh if wanted > 1 else len) for n in numbers), key=_last(workers))
+    numbers = [*(2**n for n in range(wanted.bit_length()) if 2**n < wanted), wanted]
+    weigh = weigh if wanted > 1 else len  # nothing to choose, nothing to weigh
+    cuts = (_weighed(groups(jobs, number), ranges, weigh) for number in numbers)
+    best = min(cuts, key=lambda weights: busiest(weights.values(), workers))
     return sorted(best, key=lambda tile: -best[tile])
 
 
 def _weighed(groups: Sequence[Group], ranges: Sequence[range], weigh: Weigh) -> dict[Tile, float]:
     weights = {group: weigh(group) for group in groups}
     return {Tile(group, draws): weights[group] * len(draws) for draws in ranges for group in groups}
-
-
-def _last(workers: int) -> Callable[[Mapping[Tile, float]], float]:
-    return lambda weights: busiest(weights.values(), workers)
 
 
 def busiest(weights: Iterable[float], workers: int) -> float:

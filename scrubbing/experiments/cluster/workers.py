@@ -11,9 +11,8 @@ import ray
 from ray.exceptions import NodeDiedError, ObjectLostError, OutOfMemoryError, RayError, RayTaskError, WorkerCrashedError
 
 from scrubbing.engine.evaluate import Advance, Chunk
-from scrubbing.engine.expressions import Expression
 from scrubbing.engine.memory import memory_in_bytes
-from scrubbing.engine.outcomes import Outcome
+from scrubbing.engine.outcomes import Outcome, Outputs
 from scrubbing.engine.sampling.streams import Sample
 from scrubbing.errors import ScrubbingError, warn
 from scrubbing.experiments.cluster.shipping import packed
@@ -38,7 +37,7 @@ class RayWorkers:
     engine: Engine
     count: int
     shipped: "ray.ObjectRef[Shipped]"
-    needed: Sequence[Sequence[Expression]]  # the roots of each hypothesis
+    outputs: Outputs
     weigh: Weigh
 
     @classmethod
@@ -52,7 +51,7 @@ class RayWorkers:
             plan = packed(partial(prepared.plan, prepared.options.elsewhere))
         except Exception as error:
             raise ScrubbingError(f"the run cannot be sent to workers: {type(error).__name__}: {error}") from error
-        return cls(engine, count, ray.put(Shipped(versions(), plan)), prepared.outputs.needed, weighing(prepared))
+        return cls(engine, count, ray.put(Shipped(versions(), plan)), prepared.outputs, weighing(prepared))
 
     def chunk_size(self, sample: Sample) -> int:
         """How many draws at a time fit into a worker's memory."""
@@ -67,21 +66,20 @@ class RayWorkers:
         if not missing:
             return
         part = ray.put(sample)
-        cut = tiles(len(self.needed), ranges, self.count, self.weigh)
+        cut = tiles(len(self.outputs.jobs), ranges, self.count, self.weigh)
         lacking = set(missing)
         pieces = [tile for tile in cut if tile.draws in lacking]
         done = self._done([Losses(part, tile) for tile in pieces])
-        roots = len(dict.fromkeys(root for roots in self.needed for root in roots))
-        yield from whole(((task.tile, losses) for task, losses in done), roots)
+        yield from whole(((task.tile, losses) for task, losses in done), len(self.outputs.roots))
 
     def outcomes(self, advance: Advance) -> list[Outcome]:
         """The outcomes of all hypotheses in exact mode."""
-        found: dict[int, Outcome] = {}
-        with closing(self._done([Expected(jobs) for jobs in groups(len(self.needed), ENOUGH * self.count)])) as done:
+        jobs, found = len(self.outputs.jobs), dict[int, Outcome]()
+        with closing(self._done([Expected(some) for some in groups(jobs, ENOUGH * self.count)])) as done:
             for task, outcomes in done:
                 found.update(zip(task.jobs, outcomes, strict=True))
                 advance(len(found))
-        return [found[job] for job in range(len(self.needed))]
+        return [found[job] for job in range(jobs)]
 
     def _done(self, tasks: Sequence[SomeTask]) -> Generator[tuple[SomeTask, Any]]:
         """Tasks with their results, as they come. Whatever ends the run early leaves no task behind."""
