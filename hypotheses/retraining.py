@@ -18,6 +18,7 @@ from scrubbing.store.files import write_whole
 Out = Annotated[Path, typer.Option(help="Folder to write the network to.")]
 Steps = Annotated[int, typer.Option(min=1, help="Optimiser steps.")]
 Seed = Annotated[int, typer.Option(min=0, help="What the initial weights and the batches are derived from.")]
+Device = Annotated[str, typer.Option(help="Where to train: cpu, cuda, mps. What is drawn on the way differs.")]
 Threads = Annotated[int, typer.Option(min=1, help="Processor cores to use.")]
 
 say = Console(stderr=True, highlight=False).print

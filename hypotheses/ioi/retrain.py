@@ -13,19 +13,23 @@ from hypotheses.ioi.roles import FILE
 from hypotheses.ioi.suite import study_of, suite
 from hypotheses.ioi.text import KINDS
 from hypotheses.ioi.training import D_VOCAB, WORDS, Recipe, advance, configuration, measure, start, weights
-from hypotheses.retraining import Out, Seed, Steps, Threads, run, say, write_network, writing_to
+from hypotheses.retraining import Device, Out, Seed, Steps, Threads, run, say, write_network, writing_to
 from hypotheses.runs import Run, completed
 from scrubbing.store.files import write_whole
 
 
 def retrain(
-    out: Out = Path("ioi-model"), steps: Steps = Recipe.steps, seed: Seed = Recipe.seed, threads: Threads = 1
+    out: Out = Path("ioi-model"),
+    steps: Steps = Recipe.steps,
+    seed: Seed = Recipe.seed,
+    threads: Threads = 1,
+    device: Device = "cpu",
 ) -> None:
     """Train the four-layer network on prompts mixed with other text and write everything that is shipped."""
     recipe = replace(Recipe(), steps=steps, seed=seed)
     parts = partial(advance, recipe=recipe), partial(measure, recipe=recipe)
     with writing_to(out, threads) as checkpoint:
-        trained = completed(start(recipe), recipe.steps, *parts, checkpoint=checkpoint)
+        trained = completed(start(recipe, device), recipe.steps, *parts, checkpoint=checkpoint)
         write_network(out, weights(trained, recipe), configuration(recipe))
         write_whole(WORDS.to_str(pretty=True), out / "tokenizer.json")
         describe(out, trained, recipe)

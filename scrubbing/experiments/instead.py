@@ -20,6 +20,7 @@ from scrubbing.errors.arguments import check, check_fields
 from scrubbing.experiments.arguments import Rows, fixed_rows
 from scrubbing.experiments.preparation import Prepared
 from scrubbing.graph import Graph, Node
+from scrubbing.graph.data import of_any_device
 from scrubbing.lens.components.parts import chosen_positions, role_of
 
 
@@ -196,7 +197,7 @@ class _Run:
             return self.planner.expressions.averaged(plain, classes, References())
         inside = self._classes(of, of.over)
         both = intersection([classes, inside])
-        chosen = np.asarray(self.prepared.data[of.over]).astype(bool)
+        chosen = of_any_device(self.prepared.data[of.over]).astype(bool)
         first = {int(classes.ids[row]): row for row in np.flatnonzero(chosen)[::-1]}
         missing = [row for row in range(self.rows) if int(classes.ids[row]) not in first]
         if missing:

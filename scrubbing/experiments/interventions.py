@@ -18,7 +18,7 @@ from scrubbing.errors.arguments import checked
 from scrubbing.experiments.accuracy import Decide, agreement_by_row, wilson
 from scrubbing.experiments.explanation import at_rows, in_chunks
 from scrubbing.graph import Graph
-from scrubbing.graph.data import Data, as_array, as_columns, at_least_one, seed_number
+from scrubbing.graph.data import Data, as_array, as_columns, at_least_one, of_any_device, seed_number
 from scrubbing.graph.hypothesis import Hypothesis
 
 Pairs = int | np.integer | Sequence[Any] | np.ndarray | Tensor
@@ -157,7 +157,7 @@ def _pairs(pairs: Pairs | None, rows: int, seed: int) -> Int[np.ndarray, "pair 2
         counter = np.arange(rows if pairs is None else at_least_one("pairs", pairs))
         bases, donors = ((rows * keyed_uniforms(seed, ("interchange", role), counter)) for role in ("base", "donor"))
         return np.stack([counter if pairs is None else bases, donors], axis=1).astype(np.int64)
-    array = np.asarray(pairs)
+    array = of_any_device(pairs)
     if array.dtype.kind not in "iu" or array.ndim != 2 or array.shape[1] != 2 or not len(array):
         raise DataError(
             f"pairs must be row numbers [pair, 2], reference and donor; these are of type {array.dtype}, "

@@ -9,7 +9,7 @@ from jaxtyping import Float, Int
 
 from scrubbing.errors import DataError, nearest
 from scrubbing.errors.arguments import check_between, checked
-from scrubbing.graph.data import as_columns, at_least_one
+from scrubbing.graph.data import as_columns, at_least_one, of_any_device
 
 Keys = Int[np.ndarray, "row position"]
 OtherKeys = Int[np.ndarray, "other_row other_position"]
@@ -106,7 +106,7 @@ def _tokens(data: Mapping[str, Any], name: str) -> Int[np.ndarray, "_ _"]:
         raise DataError(
             f"the data have no column {name!r}, of which n-grams are counted; there are {', '.join(columns)}"
         )
-    array = np.asarray(columns[name])
+    array = of_any_device(columns[name])
     if array.ndim != 2 or array.dtype.kind not in "iu":
         raise DataError(
             f"the column {name!r} must hold integers [row, position]; it is {array.dtype} {list(array.shape)}"
@@ -120,4 +120,4 @@ def _weighted(nats: Values, data: Mapping[str, Any], weights: str) -> Float[np.n
         if weights != "weights":
             raise DataError(f"the data have no column weights={weights!r}{nearest(weights, columns)}")
         return nats.mean(axis=1)
-    return (nats * np.asarray(columns[weights], dtype=np.float64)).sum(axis=1)
+    return (nats * of_any_device(columns[weights]).astype(np.float64)).sum(axis=1)

@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import Int
-from torch import Tensor
 
 from scrubbing.errors import DataError, ScrubbingWarning, nearest
 from scrubbing.graph.data import Columns
@@ -49,7 +48,7 @@ def settings_of(population: Population) -> dict[str, Any]:
 
 def _numbered(name: str, groups: Any, rows: int) -> Int[np.ndarray, " row"]:
     """The number of each row's group."""
-    array = groups.cpu().numpy() if isinstance(groups, Tensor) else np.asarray(groups)
+    array = of_any_device(groups)
     if array.shape != (rows,):
         raise DataError(
             f"{name!r} must hold one group for each of the {rows:,} rows, and has the shape {list(array.shape)}"

@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import Float, Integer
 
 from scrubbing.errors import DataError
+from scrubbing.graph.data import of_any_device
 
 
 class Count:
@@ -57,7 +58,7 @@ class Mean:
 
     def add(self, values: Float[np.ndarray, "row *entry"] | Sequence[Any]) -> None:
         """Add rows."""
-        array = np.asarray(values, dtype=np.float64)
+        array = of_any_device(values).astype(np.float64)
         self.count += len(array)
         self._total = self._total + array.sum(axis=0)
 
@@ -94,8 +95,8 @@ class TopShare:
 
     def add(self, key: Any, **columns: Any) -> None:
         """Add rows: their keys, and further values of each by name."""
-        new = {"key": np.asarray(key, dtype=np.float64)} | {
-            name: np.asarray(values) for name, values in columns.items()
+        new = {"key": of_any_device(key).astype(np.float64)} | {
+            name: of_any_device(values) for name, values in columns.items()
         }
         self._columns = self._largest([self._columns, new] if self._columns else [new])
 
@@ -133,7 +134,7 @@ class Histogram:
 
     def add(self, values: Any) -> None:
         """Count some more."""
-        inside = np.clip(np.asarray(values, dtype=np.float64), self.edges[0], self.edges[-1])
+        inside = np.clip(of_any_device(values).astype(np.float64), self.edges[0], self.edges[-1])
         self._counts += np.histogram(inside, self.edges)[0]
 
     def merge(self, other: "Histogram") -> "Histogram":
@@ -169,7 +170,7 @@ class Quantiles:
 
     def add(self, values: Any) -> None:
         """Add some more values, of whatever shape."""
-        array = np.asarray(values, dtype=np.float64).ravel()
+        array = of_any_device(values).astype(np.float64).ravel()
         self._keep(zip((-self._rng.random(len(array))).tolist(), array.tolist(), strict=True))
 
     def merge(self, other: "Quantiles") -> "Quantiles":

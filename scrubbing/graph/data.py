@@ -76,14 +76,21 @@ def is_plain(tensor: Tensor) -> bool:
     return tensor.layout == torch.strided and not (tensor.is_meta or tensor.is_quantized or tensor.is_nested)
 
 
+def of_any_device(values: Any) -> np.ndarray:
+    """An array of what numpy reads, and of a tensor on any device and of any type: bfloat16 becomes float32."""
+    if isinstance(values, Tensor):
+        values = values.detach().cpu()
+        values = values.float() if values.dtype == torch.bfloat16 else values
+    return np.asarray(values)
+
+
 def as_array(name: str, given: Any) -> np.ndarray:
     """A column as an array of numbers or text, one entry per row.
 
     Raises `DataError` for values that are missing, ragged, or of a type that no tensor has.
     """
     if isinstance(given, Tensor):
-        given = given.detach().cpu()
-        given = given.float() if given.dtype == torch.bfloat16 else given
+        given = of_any_device(given)
     _check_present(name, given)
     try:
         array = np.asarray(given)

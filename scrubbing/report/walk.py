@@ -146,7 +146,7 @@ def _value(value: Any) -> str:
     """A feature's value on one row, in a line."""
     if isinstance(value, tuple):
         return f"({', '.join(map(_value, value))})"
-    array = value.cpu().numpy() if isinstance(value, Tensor) else np.asarray(value)
+    array = of_any_device(value)
     if array.size == 1:
         found = array.reshape(-1)[0].item()
         return f"{found:.4g}" if isinstance(found, float) else str(found)

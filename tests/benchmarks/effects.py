@@ -30,10 +30,16 @@ Head = tuple[int, int]
 
 
 def measure_effects(
-    *, rows: int = 4, repeats: int = 1, positions: int = 64, members: int | None = None, **size: int
+    *,
+    rows: int = 4,
+    repeats: int = 1,
+    positions: int = 64,
+    members: int | None = None,
+    device: str = "cpu",
+    **size: int,
 ) -> list[Figure]:
     """The figures; with `members` both sides run only so many of them, spread over the network."""
-    S = shape(rows=rows, positions=positions, **size)
+    S = shape(rows=rows, positions=positions, **size).on(device)
     tiny = S.model.config.n_embd < 128
     found: list[Figure] = []
     for what, target, ours, loop in (
@@ -125,7 +131,9 @@ def _senders(S: Shape, members: int | None) -> Case:
                     S.data["tokens"], S.donors, [head], late, mlps=True, recorded=(recorded[0], recorded[1])
                 ),
                 S.data,
-            ).numpy()
+            )
+            .cpu()
+            .numpy()
             for head in heads
         }
 
@@ -183,4 +191,4 @@ def _edited(S: Shape, head: Head, stands: Tensor, here: Tensor | None = None) ->
         z[..., of] = stands[..., of] if here is None else stands[..., of].where(here, z[..., of])
         return z
 
-    return losses(S.hooked.run(S.data["tokens"], {S.hooked.writer(layer): edit}), S.data).numpy()
+    return losses(S.hooked.run(S.data["tokens"], {S.hooked.writer(layer): edit}), S.data).cpu().numpy()

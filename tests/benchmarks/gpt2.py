@@ -9,6 +9,7 @@ their own values and MLPs are computed.
 import importlib
 import time
 from collections.abc import Mapping
+from copy import deepcopy
 from dataclasses import dataclass
 from functools import cached_property
 from statistics import median
@@ -38,6 +39,10 @@ class Shape:
     tokens: Tensor  # [row, position + 1]
     donors: Tensor  # [row]
 
+    def on(self, device: str, dtype: torch.dtype = torch.float32) -> "Shape":
+        """The same on another device, or in another type."""
+        return Shape(deepcopy(self.model).to(device, dtype), self.tokens.to(device), self.donors.to(device))
+
     @cached_property
     def graph(self) -> Graph:
         return transformer(load_transformer(self.model, check=False))
@@ -45,7 +50,7 @@ class Shape:
     @cached_property
     def data(self) -> dict[str, Tensor]:
         """The columns; only the last position but one is evaluated."""
-        weights = torch.zeros(self.tokens[:, 1:].shape)
+        weights = torch.zeros_like(self.tokens[:, 1:], dtype=torch.float32)
         weights[:, -2] = 1
         return {"tokens": self.tokens[:, :-1], "labels": self.tokens[:, 1:], "weights": weights}
 
@@ -86,7 +91,7 @@ class Shape:
         else:
             outputs[self.hooked.mlp(n)] = lambda _: others_mlp[n]
         inputs = {self.hooked.writer(k): (lambda _, value=value: value) for k, value in given.items()}
-        return losses(self.hooked.run(self.data["tokens"], inputs, outputs), self.data).numpy()
+        return losses(self.hooked.run(self.data["tokens"], inputs, outputs), self.data).cpu().numpy()
 
 
 def shape(*, rows: int, positions: int = 64, seed: int = 0, **size: int) -> Shape:
@@ -105,11 +110,12 @@ def measure(
     repeats: int = 3,
     positions: int = 64,
     heads: int | None = None,
+    device: str = "cpu",
     settings: Mapping[str, Any] | None = None,
     **size: int,
 ) -> list[Figure]:
     """The figures. With `heads` the loop of hooked passes runs only so many senders, spread over the layers."""
-    S, settings = shape(rows=rows, positions=positions, **size), dict(settings or {})
+    S, settings = shape(rows=rows, positions=positions, **size).on(device), dict(settings or {})
     return [_graph(S), _ordinary(S, repeats), _groups(S, repeats, settings), _patching(S, repeats, heads, settings)]
 
 
@@ -127,7 +133,7 @@ def _ordinary(S: Shape, repeats: int) -> Figure:
 
     def own() -> None:
         with torch.no_grad():
-            losses(S.model(input_ids=data["tokens"]).logits, data)
+            losses(S.model(input_ids=data["tokens"]).logits, data).cpu()
 
     everything = _everything(S.graph)
 
@@ -152,7 +158,7 @@ def _groups(S: Shape, repeats: int, settings: Mapping[str, Any]) -> Figure:
 
     def own() -> None:
         with torch.no_grad():
-            losses(S.model(input_ids=data["tokens"]).logits, data)
+            losses(S.model(input_ids=data["tokens"]).logits, data).cpu()
 
     own(), scrub(h, data, **given)
     seconds = in_turns(repeats, ours=lambda: scrub(h, data, **given), own=own)
@@ -180,7 +186,7 @@ def _patching(S: Shape, repeats: int, heads: int | None, settings: Mapping[str, 
         times["scrub"].append(time.perf_counter() - start)
         for name, expected in by_hooks.items():
             check_equal(name, found[name], expected)
-    own = losses(S.hooked.run(S.data["tokens"]), S.data).numpy()
+    own = losses(S.hooked.run(S.data["tokens"]), S.data).cpu().numpy()
     smallest = min(float(np.abs(values - own).max()) for values in found.values())
     if smallest == 0:
         raise AssertionError("a sender changes nothing, so that the comparison says nothing")

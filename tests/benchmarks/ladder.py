@@ -37,7 +37,15 @@ class Ladder:
         return scrub(self.hypotheses, self.data, baseline=self.baseline, others="reference", **settings)
 
 
-def ladder(*, rows: int, vocabulary: int | None = None, heads: int | None = None, seed: int = 0) -> Ladder:
+def ladder(
+    *,
+    rows: int,
+    vocabulary: int | None = None,
+    heads: int | None = None,
+    seed: int = 0,
+    device: str = "cpu",
+    dtype: torch.dtype = torch.float32,
+) -> Ladder:
     """The 25 experiments and their baseline on the first rows of the shipped data.
 
     With a vocabulary the model's embedding and unembedding are extended by random rows: the rows' tokens stay what they
@@ -45,13 +53,14 @@ def ladder(*, rows: int, vocabulary: int | None = None, heads: int | None = None
     quarter of each row's positions is evaluated.
     """
     shipped = suite()
-    model = load_transformer(SHIPPED)
+    model = load_transformer(SHIPPED).to(dtype, device)
     model = model if vocabulary is None else extended(model, vocabulary, seed=seed)
     roles = load_roles(SHIPPED / "roles.json", n_layers=2, n_heads=model.config.n_heads)
     G = network(model, roles.model_copy(update={"induction": roles.induction[:heads]}))
     hypotheses = {name: hypothesis(G, streams) for name, streams in experiments().items()}
     data = {name: torch.as_tensor(column)[:rows] for name, column in shipped.cases[0].data.items()}
     data["weights"] = quarter(data["weights"], seed=seed)
+    data = {name: column.to(device) for name, column in data.items()}
     return Ladder(model, hypotheses, Hypothesis(G, HEADS_DO_NOTHING), data)
 
 

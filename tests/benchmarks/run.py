@@ -11,7 +11,7 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from . import billion, cluster, effects, gpt2, graphs, growth, ladder, memory, paths, reference
+from . import billion, cluster, devices, effects, gpt2, graphs, growth, ladder, memory, paths, reference
 from .figures import Figure, Skipped, machine
 
 Result = Figure | Skipped
@@ -35,6 +35,7 @@ BENCHMARKS: dict[str, Callable[[argparse.Namespace], Sequence[Result]]] = {
     "effects-tiny": lambda o: effects.measure_effects(
         rows=max(1, o.rows // 64), repeats=o.repeats, members=o.heads, positions=16, n_embd=48, vocab_size=100
     ),
+    "devices": lambda o: devices.measure(rows=o.rows, repeats=o.repeats, members=o.heads),
     "billion": lambda o: billion.measure(),
     "growth": lambda o: growth.measure(rows=max(16, o.rows), repeats=o.repeats),
     "graphs": lambda o: graphs.measure(repeats=o.repeats),

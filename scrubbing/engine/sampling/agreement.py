@@ -7,12 +7,11 @@ from hashlib import blake2b
 from typing import Any
 
 import numpy as np
-import torch
 from jaxtyping import Float, Int
-from torch import Tensor
 
 from scrubbing.errors import DataError
 from scrubbing.graph.binning import Binning, Bins
+from scrubbing.graph.data import of_any_device
 
 LONG = 16  # bytes: a longer value is remembered by its hash
 
@@ -261,11 +260,8 @@ def _one_key_per_row(array: np.ndarray) -> np.ndarray:
 def _as_array(value: Any, piece: Piece) -> np.ndarray:
     """A feature as an array with one entry per row, in which equal values have equal bytes."""
     rows = piece.stop - piece.start
-    if isinstance(value, Tensor):
-        value = value.detach().cpu()
-        value = value.float() if value.dtype == torch.bfloat16 else value  # a type that numpy does not have
     try:
-        array = np.asarray(value)
+        array = of_any_device(value)
     except Exception:  # of what a container raises that is no array: ragged lists, tensors of several shapes
         array = np.empty(0, dtype=object)
     if array.dtype == object:
