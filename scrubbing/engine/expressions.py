@@ -29,6 +29,17 @@ class Leaf:
 
 
 @dataclass(frozen=True, eq=False)
+class Numbers:
+    """What a stream consists of, as a value."""
+
+    stream: Stream
+
+    @property
+    def arguments(self) -> "tuple[Expression, ...]":
+        return ()
+
+
+@dataclass(frozen=True, eq=False)
 class Call:
     """A node's function, applied."""
 
@@ -82,7 +93,7 @@ class Gathered:
         return (self.value,)
 
 
-Expression = Leaf | Call | Assembled | Averaged | Gathered
+Expression = Leaf | Numbers | Call | Assembled | Averaged | Gathered
 
 # Makes an expression of a function and its arguments: `Component.lower` writes its value with these.
 Caller = Callable[[Callable[..., Any], tuple[Expression, ...]], Expression]
@@ -150,6 +161,10 @@ class Expressions:
         """A column on a stream."""
         return self._known.setdefault((column, stream), Leaf(column, stream))
 
+    def numbers(self, stream: Stream) -> Expression:
+        """The numbers of a stream."""
+        return self._known.setdefault((Numbers, stream), Numbers(stream))
+
     def call(self, fn: Callable[..., Any], arguments: tuple[Expression, ...], name: str = "") -> Expression:
         """A function applied to expressions, lowered if it is a `Component`; `name` is the node's."""
         key = (fn if isinstance(fn, Component) else function_key(fn), *map(id, arguments))
@@ -189,7 +204,7 @@ def streams_by_step(roots: Iterable[Expression]) -> dict[Expression, frozenset[S
     found: dict[Expression, frozenset[Stream | Pool]] = {}
     for step in evaluation_order(roots):
         match step:
-            case Leaf() | Averaged() | Gathered():
+            case Leaf() | Numbers() | Averaged() | Gathered():
                 found[step] = frozenset([step.stream])
             case Assembled():
                 found[step] = streams_of(step.value)

@@ -18,6 +18,7 @@ from scrubbing.engine.expressions import (
     Expression,
     Gathered,
     Leaf,
+    Numbers,
     evaluation_order,
     streams_of,
 )
@@ -102,6 +103,8 @@ class Interpreter:
         match step:
             case Leaf(column, stream):
                 return take(self.columns[column], rows(stream))
+            case Numbers(stream):
+                return torch.from_numpy(rows(stream))
             case Call(fn, ()):
                 return self._constant((step,), fn)
             case Call(Component() as fn, (Leaf(column, _) as argument,)):

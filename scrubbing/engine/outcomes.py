@@ -98,13 +98,14 @@ class Outputs:
             network, baseline, scrubbed = ({name: found[of] for name, of in readings.items()} for readings in read)
             original = network["loss"][:, 0]
             precision = torch.finfo(dtypes[read[0]["loss"]]).eps
-            yield Outcome(original, _estimate(baseline, original), _estimate(scrubbed, original), precision)
+            yield Outcome(original, estimate(baseline, original), estimate(scrubbed, original), precision)
 
     def _readings(self, job: Job, root: Expression) -> Readings:
         return self.compared[job.original].get(root, {"loss": root})
 
 
-def _estimate(readings: Mapping[str, Float[np.ndarray, "reference draw"]], original: PerReference) -> Estimate:
+def estimate(readings: Mapping[str, Float[np.ndarray, "reference draw"]], original: PerReference) -> Estimate:
+    """The estimate of a sample from the loss and other readings."""
     compared = {name: values for name, values in readings.items() if name != "loss"}
     return sampled_estimate(readings["loss"], original, compared)
 
@@ -159,7 +160,7 @@ def exact_outcomes(
     one_draw = Evaluator(Interpreter(columns, replace(sample, draws=1)))
     known: dict[Expression, Estimate] = {}
 
-    def estimate(h: Hypothesis, planned: Scrubbed, original: PerReference) -> Estimate:
+    def exactly(h: Hypothesis, planned: Scrubbed, original: PerReference) -> Estimate:
         if planned.output not in known:
             found = exact_losses(h, columns, sample.references, planner.policy)
             change = found.mean_absolute_change(original)
@@ -173,8 +174,8 @@ def exact_outcomes(
     for job in jobs:
         loss = losses[job.original]
         original = loss.double().numpy()
-        baseline = estimate(job.baseline, job.unexplained, original)
-        scrubbed = estimate(job.hypothesis, job.scrubbed, original)
+        baseline = exactly(job.baseline, job.unexplained, original)
+        scrubbed = exactly(job.hypothesis, job.scrubbed, original)
         baseline = replace(baseline, draws=drawn.get(job.unexplained.output))
         scrubbed = replace(scrubbed, draws=drawn.get(job.scrubbed.output))
         outcomes.append(Outcome(original, baseline, scrubbed, torch.finfo(loss.dtype).eps))

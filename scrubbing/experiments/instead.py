@@ -9,19 +9,21 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
-from scrubbing.engine.expressions import Expression
+from scrubbing.engine.expressions import Call, Expression
 from scrubbing.engine.plan import Scrubbed
 from scrubbing.engine.planning import Planner
 from scrubbing.engine.policy import mean
 from scrubbing.engine.sampling.agreement import Classes, alike, intersection
-from scrubbing.engine.sampling.streams import Fixed, References, Stream
+from scrubbing.engine.sampling.streams import Fixed, NumberOfDraw, References, Stream
 from scrubbing.errors import DataError, HypothesisError, nearest
 from scrubbing.errors.arguments import check, check_fields
 from scrubbing.experiments.arguments import Rows, fixed_rows
 from scrubbing.experiments.preparation import Prepared
 from scrubbing.graph import Graph, Node
 from scrubbing.graph.data import of_any_device
+from scrubbing.lens.components.choice import Choice
 from scrubbing.lens.components.parts import chosen_positions, role_of
+from scrubbing.lens.components.positions import Linear
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,6 +76,7 @@ Instead = Annotated[
 ]
 
 Interventions = Mapping[str, Any]  # from nodes to what stands in their place
+Plain = Mapping[str, Expression]  # the plain run of a graph, by node and column
 
 
 @dataclass(frozen=True)
@@ -104,15 +107,39 @@ def plain_run(G: Graph, prepared: Prepared) -> dict[str, Expression]:
     return {name: prepared.planner.on(References(), G, name) for name in (*G.columns, *G.order)}
 
 
-def intervened(
-    what: str, G: Graph, nodes: Interventions, prepared: Prepared, plain: Mapping[str, Expression]
-) -> Scrubbed:
+def intervened(what: str, G: Graph, nodes: Interventions, prepared: Prepared, plain: Plain) -> Scrubbed:
     """The run of an intervention, in the form of a scrubbed one. Raises what `measure` raises, about `what`.
 
     `plain` is the `plain_run` of the graph.
     """
+    (run,) = intervened_together({what: nodes}, G, prepared, plain)
+    return run
+
+
+def intervened_together(
+    members: Mapping[str, Interventions], G: Graph, prepared: Prepared, plain: Plain
+) -> list[Scrubbed]:
+    """The runs of several interventions with one output: draw i of each reference is under the i-th of them."""
+    for what, nodes in members.items():
+        _check(what, G, nodes)
+    call = prepared.planner.expressions.call
+    runs = [_Run(G, prepared, plain, {}) for _ in members]
+    values: dict[str, Expression] = {}
+    arguments: tuple[Expression, ...] = ()
+    for node in G.order:
+        instead = {i: nodes[node] for i, nodes in enumerate(members.values()) if node in nodes}
+        if instead or not values.keys().isdisjoint(G[node].read):
+            arguments = tuple(values.get(i) or plain[i] for i in G[node].inputs)
+            values[node] = call(G[node].fn, arguments, node)
+        if instead:
+            stands = {i: runs[i].replaced(node, of, values[node]) for i, of in instead.items()}
+            values[node] = _chosen(values[node], stands, len(members), prepared.planner)
+    loss = values.get(G.output) or plain[G.output]
+    return [Scrubbed(loss, (), run.streams, values, bool(values), (), arguments, ()) for run in runs]
+
+
+def _check(what: str, G: Graph, nodes: Interventions) -> None:
     check(what, nodes, Mapping)
-    run, planner = _Run(G, prepared, plain, {}, {}), prepared.planner
     for node, instead in nodes.items():
         check(f"{what}: {node!r}", instead, Instead)
         _ = G[node]  # a wrong name is said before the work
@@ -120,25 +147,26 @@ def intervened(
             raise HypothesisError(
                 f"{what} replaces the output {node!r}, which is the loss itself; replace what it reads"
             )
-    arguments: tuple[Expression, ...] = ()
-    for node in G.order:
-        if node in nodes or not run.values.keys().isdisjoint(G[node].read):
-            arguments = tuple(run.values.get(i) or plain[i] for i in G[node].inputs)
-            run.values[node] = planner.expressions.call(G[node].fn, arguments, node)
-        if node in nodes:
-            run.values[node] = run.replaced(node, nodes[node], run.values[node])
-    loss = run.values.get(G.output) or plain[G.output]
-    return Scrubbed(loss, (), run.streams, run.values, bool(run.values), (), arguments, ())
+
+
+def _chosen(value: Expression, stands: Mapping[int, Expression], members: int, planner: Planner) -> Expression:
+    """A value, or for some members of a run what stands in its place."""
+    by_stand: dict[Expression, list[int]] = {}
+    for member, stand in stands.items():
+        by_stand.setdefault(stand, []).append(member)
+    if len(stands) == members and len(by_stand) == 1:
+        return next(iter(by_stand))
+    choice = Choice(tuple(map(tuple, by_stand.values())))
+    return planner.expressions.call(choice, (planner.expressions.numbers(NumberOfDraw()), value, *by_stand))
 
 
 @dataclass(frozen=True)
 class _Run:
-    """A run in the making: the values that are not those of the plain run, and the donors' rows."""
+    """A run in the making, and the donors' rows so far."""
 
     G: Graph
     prepared: Prepared
-    plain: Mapping[str, Expression]
-    values: dict[str, Expression]
+    plain: Plain
     streams: dict[str, Stream]
 
     @property
@@ -192,6 +220,9 @@ class _Run:
         return self.planner.expressions.leaf(name, References())
 
     def _averaged(self, plain: Expression, of: mean) -> Expression:
+        match plain:
+            case Call(Linear() as write, (written,)) if write.is_cheap:  # narrower, and added up with what others write
+                return self.planner.expressions.call(write, (self._averaged(written, of),))
         classes = self._classes(of, of.by) if of.by else alike([], self.rows)
         if of.over is None:
             return self.planner.expressions.averaged(plain, classes, References())

@@ -7,14 +7,17 @@ from functools import partial
 from typing import Unpack
 
 from scrubbing.engine.checks import check_networks
-from scrubbing.engine.outcomes import Job, Outcome, sampled_outcomes
+from scrubbing.engine.expressions import Expression
+from scrubbing.engine.outcomes import Outcome, sampled_outcomes
+from scrubbing.engine.plan import Scrubbed
 from scrubbing.engine.sampling.streams import Fixed
 from scrubbing.errors import HypothesisError
 from scrubbing.errors.arguments import checked
 from scrubbing.experiments.arguments import Baseline
+from scrubbing.experiments.batches import Batch, batches, outcomes_side_by_side
 from scrubbing.experiments.circuits import kept
 from scrubbing.experiments.cluster import workers_of
-from scrubbing.experiments.instead import Interventions, intervened, plain_run
+from scrubbing.experiments.instead import Interventions, Plain, intervened, plain_run
 from scrubbing.experiments.preparation import Options, Prepared, Settings, check_finite, prepare, scored
 from scrubbing.experiments.progress import showing_progress
 from scrubbing.experiments.surviving import those_that_run
@@ -84,14 +87,31 @@ def _measured(
     baseline: Baseline | None,
     options: Options,
 ) -> dict[str, Score]:
-    prepared = _planned(G, interventions, columns, baseline, options)
+    everything = _plain_run(G, columns, baseline, options)
+    plain = plain_run(G, everything)
+    together = [] if everything.engine else batches(G, interventions, everything, plain)
+    alone = {name: of for name, of in interventions.items() if not any(name in members for members in together)}
+    made = [Batch.of(members, G, everything, plain) for members in together]
+    prepared = _planned(G, alone, columns, baseline, options, (everything, plain))
     if options.check:
         check_networks([G], prepared.planner, prepared.evaluator.interpreter)
     evaluator = replace(prepared.evaluator, workers=workers_of(prepared))
-    with showing_progress(options.progress, len(prepared.sample), unit="references") as advance:
-        outcomes = sampled_outcomes(prepared.outputs, evaluator, advance)
-    found = zip(interventions, prepared.jobs, outcomes, strict=True)
-    return {name: _score(name, job, outcome, prepared) for name, job, outcome in found}
+    rows = len(prepared.sample)
+    with showing_progress(options.progress, rows * (1 + sum(map(len, together))), unit="rows") as advance:
+        first, *outcomes = sampled_outcomes(prepared.outputs, evaluator, advance)
+        found = {
+            name: (job.scrubbed, outcome) for name, job, outcome in zip(alone, prepared.jobs[1:], outcomes, strict=True)
+        }
+        found |= outcomes_side_by_side(made, first, prepared.jobs[0], prepared, lambda done: advance(rows + done))
+    original = prepared.jobs[0].original
+    return {name: _score(name, *found[name], original, prepared) for name in interventions}
+
+
+def _plain_run(G: Graph, columns: Columns, baseline: Baseline | None, options: Options) -> Prepared:
+    """The run in which nothing is replaced."""
+    known = [i for i in G[G.output].inputs if i not in G]
+    everything = Hypothesis(G, Graph(kept(G, G.output)))
+    return prepare(everything, columns, baseline or Graph({G.output: reads(*known)}), options)
 
 
 def _planned(
@@ -100,18 +120,19 @@ def _planned(
     columns: Columns,
     baseline: Baseline | None,
     options: Options,
+    made: tuple[Prepared, Plain] | None = None,
 ) -> Prepared:
-    """The run with one job for each intervention, in place of hypotheses."""
-    output, known = G.output, [i for i in G[G.output].inputs if i not in G]
-    everything = Hypothesis(G, Graph(kept(G, output)))
-    prepared = prepare(everything, columns, baseline or Graph({output: reads(*known)}), options)
+    """The run with one job for each intervention behind that of the plain run, which may be `made` already."""
+    if made is None:
+        prepared = _plain_run(G, columns, baseline, options)
+        made = prepared, plain_run(G, prepared)
+    prepared, plain = made
     (job,) = prepared.jobs
-    plain = plain_run(G, prepared)
     jobs = [
         replace(job, scrubbed=intervened(repr(name), G, nodes, prepared, plain))
         for name, nodes in interventions.items()
     ]
-    return replace(prepared, jobs=jobs, plan=partial(_planned, G, interventions, columns, baseline))
+    return replace(prepared, jobs=[job, *jobs], plan=partial(_planned, G, interventions, columns, baseline))
 
 
 def refuse_settings(settings: Mapping[str, object], of: str) -> None:
@@ -121,11 +142,11 @@ def refuse_settings(settings: Mapping[str, object], of: str) -> None:
             raise HypothesisError(f"{name}= is no setting of {of}: interventions draw no donors")
 
 
-def _score(name: str, job: Job, outcome: Outcome, prepared: Prepared) -> Score:
+def _score(name: str, run: Scrubbed, outcome: Outcome, original: Expression, prepared: Prepared) -> Score:
     sample = prepared.sample
     check_finite(f"under {name!r} the loss", outcome.scrubbed.loss, sample)
     # As of an unclaimed input: any row could have stood in, or none where nothing was replaced.
-    bits = 0.0 if job.scrubbed.output is job.original else math.log2(sample.dataset_rows)
-    fixed = {n: s for n, s in job.scrubbed.streams.items() if isinstance(s, Fixed)}
+    bits = 0.0 if run.output is original else math.log2(sample.dataset_rows)
+    fixed = {n: s for n, s in run.streams.items() if isinstance(s, Fixed)}
     donors = {node: sample.rows(stream) for node, stream in fixed.items()}
     return scored(name, outcome, sample, prepared, vacuity=Vacuity(nodes=(), bits=bits), donors=donors)

@@ -82,7 +82,14 @@ class Drawn:
         return hash((self.key, self.parent, self.classes, self.positions))
 
 
-Stream = References | Fixed | Given | Drawn
+@dataclass(frozen=True)
+class NumberOfDraw:
+    """No rows, but the number of each draw among those of its reference."""
+
+    positions: None = None
+
+
+Stream = References | Fixed | Given | Drawn | NumberOfDraw
 
 
 @dataclass(frozen=True)
@@ -130,6 +137,8 @@ class Sample:
         reference = np.repeat(self.references, self.draws)
         if isinstance(stream, References):
             return reference
+        if isinstance(stream, NumberOfDraw):
+            return np.tile(np.arange(self.draws), len(self.references))
         if isinstance(stream, Fixed):
             return stream.rows[reference]
         if isinstance(stream, Given):
