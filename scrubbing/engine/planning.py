@@ -62,6 +62,8 @@ class Planner:
         self.policy = policy
         self.dataset = dataset
         self.expressions = Expressions()
+        # With the graphs, whose ids would be used again.
+        self._on: dict[tuple[int, str, Stream], tuple[Graph, Expression]] = {}
         self._read_alike: dict[tuple[int, str, int], tuple[Graph, Classes]] = {}
 
     def plain(self, graph: Graph, stream: Stream) -> Expression:
@@ -70,7 +72,11 @@ class Planner:
 
     def on(self, stream: Stream, graph: Graph, name: str) -> Expression:
         """A node or column by an ordinary forward pass on one stream."""
-        return self.expressions.forward(graph, name, dict.fromkeys(upstream_columns(graph, name), stream))
+        known = id(graph), name, stream
+        if known not in self._on:
+            columns = dict.fromkeys(upstream_columns(graph, name), stream)
+            self._on[known] = graph, self.expressions.forward(graph, name, columns)
+        return self._on[known][1]
 
     def feature(self, hypothesis: Hypothesis, name: str) -> Feature:
         """The value of a node of I, as a feature of the data."""
@@ -98,7 +104,7 @@ class Planner:
         if known not in self._read_alike:
             features = (Feature(part, self.on(References(), I, part), False) for part in parts)
             found = [self.dataset.classes(feature) for feature in features]
-            self._read_alike[known] = I, alike(found, self.dataset.rows)  # with I, so that the id stays its own
+            self._read_alike[known] = I, alike(found, self.dataset.rows)
         return self._read_alike[known][1]
 
     def column_classes(self, column: str) -> Classes:

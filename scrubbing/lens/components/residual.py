@@ -223,9 +223,11 @@ def written(terms: Terms, call: Caller) -> tuple[Expression, ...]:
 
 
 def _combined(members: list[tuple[Expression, int]], call: Caller) -> Expression:
+    if len(members) == 1 and members[0][1] == 1:
+        return members[0][0]
     members = sorted(members, key=lambda member: (-member[1], _order(member[0])))
     values, times = zip(*members, strict=True)
-    return values[0] if times == (1,) else call(Combination(times), values)
+    return call(Combination(times), values)
 
 
 def _order(value: Expression) -> int:

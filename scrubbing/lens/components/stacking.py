@@ -16,6 +16,7 @@ from scrubbing.engine.component import Component
 from scrubbing.engine.expressions import Call, Expression, evaluation_order
 from scrubbing.lens.components.attention import FusedHeads, FusedHeadsAt
 from scrubbing.lens.components.comparing import FinalStream
+from scrubbing.lens.components.joining import by_storage, in_memory_order, joined
 from scrubbing.lens.components.loss import LossAt
 from scrubbing.lens.components.projection import Heads, ProjectionAt, ProjectionOfNormalised
 from scrubbing.lens.components.residual import SUM, OutputProjection, PerHead, Resid, Sum
@@ -40,18 +41,24 @@ class Projections(Component):
 
 
 def _joined(tensors: list[Tensor | None], dim: int) -> Any:
-    return torch.cat([t for t in tensors if t is not None], dim) if tensors[0] is not None else None
+    return joined([t for t in tensors if t is not None], dim) if tensors[0] is not None else None
 
 
 @dataclass(frozen=True, eq=False)
 class OutputProjections(Component):
-    """What several sets of heads add to the stream, in one product."""
+    """What several sets of heads add to the stream, in one product for each layer's."""
 
     parts: tuple[OutputProjection, ...]
 
     def __call__(self, *z: Float[Tensor, "batch position *_"]) -> Resid:
-        flat = torch.cat([heads.flatten(2) for heads in z], dim=-1)
-        return flat @ torch.cat([part.matrix for part in self.parts])
+        parts = [heads.flatten(2) for heads in z]
+        flat = parts[0] if len(parts) == 1 else torch.cat(parts, dim=-1)
+        matrices = [joined(some) for some in by_storage([part.matrix for part in self.parts])]
+        pieces = flat.flatten(0, 1).split([len(matrix) for matrix in matrices], dim=-1)
+        total = pieces[0] @ matrices[0]
+        for piece, matrix in zip(pieces[1:], matrices[1:], strict=True):
+            total.addmm_(piece, matrix)
+        return total.unflatten(0, flat.shape[:2])
 
 
 def stacked(roots: Sequence[Expression]) -> list[Expression]:
@@ -80,11 +87,12 @@ class _Stacking:
     @classmethod
     def of(cls, roots: Sequence[Expression]) -> "_Stacking":
         order = evaluation_order(roots)
-        groups = _grouped(order, _projection_key)
+        groups = _in_memory_order(_grouped(order, _projection_key), _matrix_of_projection)
         groups |= _grouped(order, lambda step: _attended_key(step, groups))
         totals = _totals(order, roots)
         divided = {step: _divided(step) for step in order if step in totals or not _is_sum(step)}
-        return cls(order, divided, groups, _places(groups), _written_together(divided), totals)
+        written = _in_memory_order(_written_together(divided), lambda call: call.fn.W)
+        return cls(order, divided, groups, _places(groups), written, totals)
 
     def replaced(self, roots: Sequence[Expression]) -> list[Expression]:
         """The roots, of equal values."""
@@ -196,6 +204,19 @@ def _grouped(order: Sequence[Expression], key_of: Callable[[Call], Hashable | No
         if isinstance(step, Call) and (key := key_of(step)) is not None:
             by_key.setdefault(key, []).append(step)
     return {step: group for group in by_key.values() if len(group) > 1 for step in group}
+
+
+def _in_memory_order(groups: Mapping[Expression, Group], part: Callable[[Any], Tensor]) -> dict[Expression, Group]:
+    """The groups, each in the order in which its matrices lie in memory."""
+    distinct = {id(group): group for group in groups.values()}
+    ordered = {number: in_memory_order(group, part) for number, group in distinct.items()}
+    return {step: ordered[id(group)] for step, group in groups.items()}
+
+
+def _matrix_of_projection(call: Any) -> Tensor:
+    projection = _projection(call)
+    assert projection is not None
+    return projection.W
 
 
 def _projection_key(step: Call) -> Hashable | None:
