@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Int
 
 from scrubbing.errors import DataError, ScrubbingWarning, nearest
-from scrubbing.graph.data import Columns
+from scrubbing.graph.data import Columns, of_any_device
 from scrubbing.score import Estimand, Population, packed
 
 

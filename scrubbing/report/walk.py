@@ -13,7 +13,7 @@ from torch import Tensor
 from scrubbing.engine.sampling.streams import Stream
 from scrubbing.errors import DataError, printable
 from scrubbing.experiments.preparation import Options, Prepared, Settings, prepare
-from scrubbing.graph.data import Columns, Data, as_columns, whole_number
+from scrubbing.graph.data import Columns, Data, as_columns, of_any_device, whole_number
 from scrubbing.graph.hypothesis import Hypothesis
 from scrubbing.report.outline import feature_of
 from scrubbing.report.text import shortened

@@ -40,7 +40,7 @@ def _step(parts: Sequence[Tensor], dim: int) -> int | None:
     """How far each part is behind the one before, if all are equally far, so that one stride leads through all."""
     first = parts[0]
     size, stride = first.shape[dim], first.stride(dim)
-    step = parts[1].storage_offset() - first.storage_offset()
+    step = int(parts[1].storage_offset() - first.storage_offset())
     storage = first.untyped_storage().data_ptr()
     alike = all(
         part.shape == first.shape
