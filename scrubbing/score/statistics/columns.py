@@ -10,8 +10,6 @@ from dataclasses import dataclass, replace
 import numpy as np
 from jaxtyping import Float, Int
 
-PAIRS_AT_ONCE = 2**22  # of parts of one reference
-
 
 @dataclass(frozen=True, eq=False)
 class Column:
@@ -251,33 +249,48 @@ class _Parts:
         """Sum_i sum_u (v_iu - p_iu)(v_iu - p_iu)', with p_iu the expectation of the donors' part in v_iu.
 
         In expectation: two parts of one reference count if they are of one unit, less how often a donor that is
-        drawn from its class is of the unit of another part.
+        drawn from its class is of the unit of another part. Donors of one class have that in common.
         """
-        n, parts, k = self.weight.shape
-        found = np.zeros((k, k))
-        for some in np.array_split(np.arange(n), 1 + n * parts**2 // PAIRS_AT_ONCE):
-            unit, weight = self.unit[some], self.weight[some]
-            same = (unit[:, :, None] == unit[:, None, :]).astype(float)
-            expected = self._expected(some)
-            expected[:, 1:] /= 2
-            same[:, :, 1:] -= expected
-            same[:, 1:, :] -= expected.transpose(0, 2, 1)
-            found += np.einsum("iek,ief,ifl->kl", weight, same, weight, optimize=True)
+        place = np.arange(len(self.unit))[:, None] * self.units + self.unit
+        number = np.unique(place, return_inverse=True)[1].reshape(-1)
+        together = _summed(number, self.weight.reshape(number.size, -1), int(number.max()) + 1)
+        found = together.T @ together
+        halved = np.concatenate([self.weight[:, :1], self.weight[:, 1:] / 2], axis=1)
+        classes, weight = self._by_class()
+        keys, share = self._shares()
+        for c in range(classes.shape[1]):
+            wanted = classes[:, c, None] * self.units + self.unit
+            at = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)
+            expected = np.einsum("ie,iek->ik", np.where(keys[at] == wanted, share[at], 0.0), halved)
+            both = expected.T @ weight[:, c]
+            found -= both + both.T
         return found
 
-    def _expected(self, some: Int[np.ndarray, " some"]) -> Float[np.ndarray, "some part donor"]:
-        """How often a donor would be of the unit of each part, were it drawn again from its class."""
-        unit, row = self.unit[some], self.row[some]
-        found = np.empty((len(some), unit.shape[1], row.shape[1]))
-        for t, ids in enumerate(self.classes):
-            here = np.flatnonzero(self.which == t)
-            if len(here):
-                keys, counts = np.unique(ids * self.units + self.unit_of_row, return_counts=True)
-                wanted = ids[row[:, here]][:, None, :] * self.units + unit[:, :, None]
-                at = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)
-                size = np.bincount(ids)[ids[row[:, here]]]
-                found[:, :, here] = np.where(keys[at] == wanted, counts[at], 0) / size[:, None, :]
-        return found
+    @property
+    def _class_of_row(self) -> Int[np.ndarray, "partition row"]:
+        """The class of each row in each partition; no two partitions have one in common."""
+        sizes = [int(ids.max()) + 1 for ids in self.classes]
+        return np.stack(self.classes) + np.cumsum([0, *sizes[:-1]])[:, None]
+
+    def _by_class(self) -> tuple[Int[np.ndarray, "reference some"], Float[np.ndarray, "reference some column"]]:
+        """The classes that a reference's donors are of, and what these have together; zero where there are fewer."""
+        of = self._class_of_row[self.which, self.row]
+        order = np.argsort(of, axis=1, kind="stable")
+        of = np.take_along_axis(of, order, axis=1)
+        at = np.concatenate([np.zeros((len(of), 1), int), np.cumsum(np.diff(of, axis=1) != 0, axis=1)], axis=1)
+        some = int(at.max()) + 1
+        place = np.arange(len(of))[:, None] * some + at
+        weight = np.take_along_axis(self.weight[:, 1:], order[:, :, None], axis=1).reshape(of.size, -1)
+        classes = np.zeros(len(of) * some, dtype=np.int64)
+        classes[place.ravel()] = of.ravel()
+        weight = _summed(place.ravel(), weight, len(classes))
+        return classes.reshape(-1, some), weight.reshape(len(of), some, -1)
+
+    def _shares(self) -> tuple[Int[np.ndarray, " pair"], Float[np.ndarray, " pair"]]:
+        """Pairs of a class and a unit that has rows in it, as class * units + unit, and its share of the class."""
+        of = self._class_of_row
+        keys, counts = np.unique(of * self.units + self.unit_of_row, return_counts=True)
+        return keys, counts / np.bincount(of.ravel())[keys // self.units]
 
 
 def _of_the_dataset(

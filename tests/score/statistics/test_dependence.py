@@ -74,6 +74,38 @@ def test_one_donor_each_by_hand():
     assert found.covariance[0, 0] == pytest.approx(3 / 2 * (c @ c - shared) / 9)
 
 
+@pytest.mark.parametrize("size", [1, 3])
+def test_several_draws_are_counted_as_pairs_are(size):
+    """As docs/dependence.md has it, pair by pair: a donor's unit counts less how often its class would have it."""
+    rng, n = np.random.default_rng(size), 12
+    classes = (rng.random(n) < 0.5).astype(np.int64), rng.integers(0, 3, n)
+    columns, unit = [], np.arange(n) // size
+    for _ in range(2):
+        rows = np.stack([rng.choice(np.flatnonzero(of == of[i]), 4) for i in range(n) for of in classes])
+        weight, which = rng.normal(size=(n, 8)), np.repeat([0, 1], 4)
+        columns.append(Column(rng.normal(size=n), rows.reshape(n, 8), weight, which, classes))
+    found = moments(columns, Design(unit, unit))
+    expected, units = np.zeros((2, 2)), int(unit.max()) + 1
+    for k, other in np.ndindex(2, 2):
+        v, p = np.zeros((2, n, units)), np.zeros((2, n, units))
+        for side, column in enumerate((columns[k], columns[other])):
+            residual = column.values - column.mean()
+            for i in range(n):
+                v[side, i, unit[i]] += residual[i]
+                for part in range(8):
+                    donor, of = column.row[i, part], classes[column.which[part]]
+                    v[side, i, unit[donor]] += column.weight[i, part]
+                    for row in np.flatnonzero(of == of[donor]):
+                        p[side, i, unit[row]] += column.weight[i, part] / (of == of[donor]).sum()
+        own = [column.values - column.mean() for column in (columns[k], columns[other])]
+        among = [v[side] - np.eye(units)[unit] * own[side][:, None] for side in (0, 1)]  # of donors alone
+        shared = (v[0] * v[1]).sum()
+        for first, second in ((0, 1), (1, 0)):
+            shared -= ((v[first] - among[first] / 2) * p[second]).sum()
+        expected[k, other] = v[0].sum(0) @ v[1].sum(0) - shared + own[0] @ own[1]
+    np.testing.assert_allclose(found.covariance, units / (units - 1) * expected / n**2, rtol=1e-10)
+
+
 @pytest.mark.parametrize(("n", "draws", "streams"), by_default([(200, 1, 1), (200, 8, 3), (1000, 1, 3)], 2))
 def test_rows_that_are_references_and_donors_are_counted(n, draws, streams):
     held, plain = coverage(np.random.default_rng(n + draws), 300, n=n, draws=draws, streams=streams)
