@@ -1,7 +1,8 @@
 """Which interval and test of a mean or a ratio: by how the values are distributed over references.
 
 - few references carry the mean, or none does: Fay and Feuer's for rare events, Clopper and Pearson's for shares
-- the values are skewed for their number: Student's and Fieller's, with the quantiles of the bootstrapped t
+- the values are skewed for their number: Student's and Fieller's, with the quantiles of the bootstrapped t, and where
+  the tail is heavy no narrower than Fay and Feuer's
 - else Student's and Fieller's own
 
 Where one looked at references while they were drawn, each has a counterpart that stays valid (`looking.py`).
@@ -14,7 +15,7 @@ import numpy as np
 from jaxtyping import Float
 
 from scrubbing.score.statistics.columns import Column, Design, Moments, Values, as_column, moments
-from scrubbing.score.statistics.critical import Critical, critical, is_skewed, student
+from scrubbing.score.statistics.critical import Critical, critical, is_heavy, student
 from scrubbing.score.statistics.looking import Looking, betting
 from scrubbing.score.statistics.means import mean_interval
 from scrubbing.score.statistics.rare import clopper_pearson, is_rare, p_of_zero, rare_mean, ratio_of_intervals
@@ -23,7 +24,6 @@ from scrubbing.score.statistics.ratios import ratios_within
 Interval = tuple[float, float]
 
 FEWEST = 20  # independent units, below which no interval is honest without a model
-TAIL = 1.75  # Hill's index below which so few values make the variance that it is hardly known
 FURTHER = 4.0  # times what there is to recover (root mean square): how much a reference of which none was seen may lose
 
 
@@ -70,7 +70,9 @@ def kind_of_ratio(numerator: Values, denominator: Values, design: Design | None 
     law = critical_of(found, design)
     if rare:
         return "Fay and Feuer"
-    return "Fieller, bootstrapped t" if isinstance(law, Critical) and law.bootstrapped is not None else "Fieller"
+    if not isinstance(law, Critical) or law.bootstrapped is None:
+        return "Fieller"
+    return "Fieller, bootstrapped t" + (" or Fay and Feuer" if law.heavy is not None else "")
 
 
 def interval_of_mean(
@@ -155,8 +157,8 @@ def too_heavy(numerator: Values, denominator: Values, design: Design | None = No
     found = moments([numerator, denominator], design)
     if found.df < FEWEST - 1:
         return False
-    parts = _parts(found, design)
-    return is_skewed(parts) and _hill(parts) < TAIL and not is_rare(_by_unit(as_column(numerator).values, design))
+    rare = _kind(as_column(numerator), as_column(denominator), design) != "fieller"
+    return not rare and is_heavy(_parts(found, design))
 
 
 def reach(gap: Float[np.ndarray, " reference"]) -> float:
@@ -169,15 +171,6 @@ def _contrast(found: Moments) -> Float[np.ndarray, " column"]:
         return np.ones(1)
     top, bottom = found.means.tolist()
     return np.array([1.0, -top / bottom if bottom else 0.0])
-
-
-def _hill(parts: Float[np.ndarray, " unit"]) -> float:
-    """The tail index by the largest twentieth of the sizes, at least ten (Hill 1975)."""
-    sizes = np.sort(np.abs(parts - parts.mean()))[::-1]
-    k = max(10, len(sizes) // 20)
-    if k >= len(sizes) or sizes[k] <= 0:
-        return math.inf
-    return float(1 / max(1e-9, np.mean(np.log(sizes[:k] / sizes[k]))))
 
 
 def _kind(a: Column, b: Column, design: Design | None) -> str:
@@ -214,7 +207,8 @@ def _stretch(column: Column, design: Design | None) -> float:
 
 def _rare_of(column: Column, most: float, design: Design | None, *, confidence: float) -> Interval:
     """The interval of a rare mean of which no reference has more."""
-    return _rare_interval(column, Column(np.full(len(column), most)), design, confidence=confidence, further=1.0)
+    size = Column(np.full(len(column), most))
+    return _rare_interval(column, size, design, confidence=confidence, further=1.0, bounded=True)
 
 
 def _rare_interval(
@@ -225,6 +219,7 @@ def _rare_interval(
     confidence: float,
     signed: bool = True,
     further: float = FURTHER,
+    bounded: bool = False,
 ) -> Interval:
     largest = further * float(np.sqrt(np.mean(_by_unit(size.values, design) ** 2)))
     return rare_mean(
@@ -232,6 +227,7 @@ def _rare_interval(
         largest,
         confidence=confidence,
         signed=signed,
+        bounded=bounded,
         stretch=_stretch(rare, design),
         looking=None if design is None or design.tightest_at is None else (len(rare), design.tightest_at),
     )

@@ -10,11 +10,13 @@ from scipy import stats
 
 from scrubbing.score.statistics.columns import Design
 from scrubbing.score.statistics.looking import Looking
+from scrubbing.score.statistics.rare import rare_mean
 
 RESAMPLES = 1999
 FEWEST = 10  # units, to resample
 AT_ONCE = 2**22  # resampled values
 FOR_SKEWNESS = 25  # Cochran's rule: so many units times the squared skewness, for Student's interval
+TAIL = 1.75  # Hill's index below which so few values make the variance that it is hardly known
 
 
 @dataclass(frozen=True)
@@ -22,10 +24,13 @@ class Critical:
     """The law of a studentised mean: how far it may be below and above zero.
 
     `bootstrapped` has the resampled statistics, in order; None where the law is Student's with `df` degrees of freedom.
+    Where the tail is heavy, `heavy` has what each unit adds to the mean: resamples know of no value that was not seen,
+    and Fay and Feuer's interval, which allows for one, may be the wider.
     """
 
     df: int
     bootstrapped: Float[np.ndarray, " resample"] | None = None
+    heavy: Float[np.ndarray, " unit"] | None = None
 
     def bounds(self, confidence: float) -> tuple[float, float]:
         """The ends between which the statistic is with this probability, as distances from zero: below, above."""
@@ -35,8 +40,12 @@ class Critical:
             return student, student
         place = tail * (len(self.bootstrapped) + 1)  # of a quantile among them in order; whole for the usual levels
         outer = max(1, math.floor(place + 1e-6))
-        low, high = float(self.bootstrapped[outer - 1]), float(self.bootstrapped[-outer])
-        return max(0.0, -low), max(0.0, high)
+        below, above = max(0.0, -float(self.bootstrapped[outer - 1])), max(0.0, float(self.bootstrapped[-outer]))
+        if self.heavy is None:
+            return below, above
+        low, high = rare_mean(self.heavy, 0.0, confidence=confidence, signed=False)
+        error = math.sqrt(len(self.heavy) * float(np.var(self.heavy, ddof=1)))
+        return max(below, high / error), max(above, -low / error)
 
     def p_value(self, statistic: float) -> float:
         """The two-sided p-value of a statistic.
@@ -63,10 +72,13 @@ def is_skewed(parts: Float[np.ndarray, " unit"]) -> bool:
     return len(parts) < FOR_SKEWNESS * (float(np.mean(around**3)) / spread**1.5) ** 2
 
 
-def largest_share(parts: Float[np.ndarray, " unit"]) -> float:
-    """The share of the variance that one unit makes."""
-    squares = (parts - parts.mean()) ** 2
-    return float(squares.max() / squares.sum()) if squares.any() else 0.0
+def is_heavy(parts: Float[np.ndarray, " unit"]) -> bool:
+    """Whether a mean is skewed, and made by few: by the tail index of the largest twentieth of sizes (Hill 1975)."""
+    sizes = np.sort(np.abs(parts - parts.mean()))[::-1]
+    k = max(10, len(sizes) // 20)
+    if k >= len(sizes) or sizes[k] <= 0 or not is_skewed(parts):
+        return False
+    return float(np.mean(np.log(sizes[:k] / sizes[k]))) > 1 / TAIL
 
 
 def student(df: int, design: Design | None) -> Critical | Looking:
@@ -81,7 +93,9 @@ def critical(parts: Float[np.ndarray, " unit"], df: int) -> Critical:
 
     Bootstrap-t (Efron and Tibshirani 1993, section 12.5) if units are skewed, Student's otherwise.
     """
-    return Critical(df, _bootstrapped(parts) if len(parts) >= FEWEST and is_skewed(parts) else None)
+    if len(parts) < FEWEST or not is_skewed(parts):
+        return Critical(df)
+    return Critical(df, _bootstrapped(parts), parts - parts.mean() if is_heavy(parts) else None)
 
 
 def _bootstrapped(parts: Float[np.ndarray, " unit"]) -> Float[np.ndarray, " resample"]:

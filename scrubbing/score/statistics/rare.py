@@ -55,20 +55,23 @@ def rare_mean(
     *,
     confidence: float = 0.95,
     signed: bool = True,
+    bounded: bool = False,
     stretch: float = 1.0,
     looking: tuple[int, int] | None = None,
 ) -> tuple[float, float]:
     """The interval of a sum of parts, of which few units have one: of the positive less that of the negative ones.
 
     `largest` is the part that a unit may have of which none was seen; without `signed`, such parts are of the sign that
-    was seen. The two are combined by the distances of their ends (MOVER: Zou and Donner 2008); `stretch` widens these.
+    was seen. Where parts were seen that differ, the next may exceed them, by their mean at most (as exponential ones
+    do): not if they are `bounded` by the largest. The two signs are combined by the distances of their ends (MOVER: Zou
+    and Donner 2008); `stretch` widens these.
     """
     mean = float(parts.sum())
     up, down = parts[parts > 0], -parts[parts < 0]
     ends = []
     for seen, other in ((up, down), (down, up)):
         reach = largest if signed or len(seen) or not len(other) else 0.0
-        most = max(reach, float(seen.max(initial=0)))
+        most = max(reach, float(seen.max(initial=0)) if bounded else _next_record(seen))
         low, high = weighted_poisson(seen, most, confidence=confidence, looking=looking)
         ends.append((float(seen.sum()) - low, high - float(seen.sum())))
     (up_low, up_high), (down_low, down_high) = ends
@@ -76,6 +79,14 @@ def rare_mean(
         down_low = down_high = 0.0
     low, high = math.hypot(up_low, down_high), math.hypot(up_high, down_low)
     return mean - stretch * low, mean + stretch * high
+
+
+def _next_record(seen: Float[np.ndarray, " event"]) -> float:
+    """How large the next one may be that exceeds all that were seen: larger by their mean, where they differ."""
+    if not len(seen):
+        return 0.0
+    largest, mean = float(seen.max()), float(seen.mean())
+    return largest + min(mean, largest - mean)
 
 
 def ratio_of_intervals(
