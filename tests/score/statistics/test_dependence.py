@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from sampled import by_default
 from scipy import stats
+from simulations.rows import grouped
 
 from scrubbing.score.statistics import Column, Design, columns, fieller, intraclass, moments, p_of_mean
 from scrubbing.score.statistics.clusters import clustering, neighbours_correlate
@@ -154,14 +155,6 @@ def test_the_mean_over_the_dataset_has_the_error_of_its_draws_alone():
 
 
 # -- groups
-
-
-def grouped(rng, groups, *, alike=0.5):
-    """References in groups of 1 to 40, which share a part of their values."""
-    group = np.repeat(np.arange(groups), rng.integers(1, 41, size=groups))
-    gap = 2 + rng.gamma(2.0, size=len(group)) / 2
-    shared, own = rng.normal(size=groups)[group], rng.normal(size=len(group))
-    return 0.7 * gap + np.sqrt(alike) * shared + np.sqrt(1 - alike) * own, gap, group
 
 
 def test_intervals_by_groups_hold_the_truth():
