@@ -60,7 +60,7 @@ SITUATIONS = {
     "all 200 rows are references and donors, 1 draw": Situation(shared(), {"interval": covers(), **TESTS}, 400, 80),
     "8 draws": Situation(shared(draws=8), {"interval": covers(), **TESTS}, 200, 40),
     "32 draws": Situation(shared(draws=32), {"interval": covers(), **TESTS}, 120, 15),
-    "exact": Situation(shared(exact=True), {"interval": covers(), **TESTS}, 150, 30),
+    "exact": Situation(shared(exact=True), {"interval": covers(), **TESTS}, 350, 30),
     "a donor for each of 4 positions, 200 rows": Situation(
         by_position(), {"interval": covers(0.9, 0.97, POSITIONS), "as if independent": SAID}, 600, 100
     ),
