@@ -4,12 +4,14 @@ pyright reads all other types, and to check them in each call takes three times 
 """
 
 import re
-from functools import partial
+from collections.abc import Callable
+from dataclasses import is_dataclass
+from functools import partial, wraps
 from inspect import isclass
 from typing import Any, get_args
 
 import jaxtyping
-from jaxtyping import AbstractArray, install_import_hook, jaxtyped
+from jaxtyping import AbstractArray, config, install_import_hook, jaxtyped
 
 
 def _has_shapes(annotation: object) -> bool:
@@ -22,18 +24,37 @@ def _has_shapes(annotation: object) -> bool:
     return any(map(_has_shapes, get_args(annotation)))
 
 
-def checked(written: Any = None, *, typechecker: Any) -> Any:
-    """`jaxtyped` for functions, properties and dataclasses with an array's shape in their annotations."""
-    if written is None:
-        return partial(checked, typechecker=typechecker)
+def _checked(function: Callable, typechecker: Callable) -> Callable:
+    """Each argument and the result are looked at once, and the sizes of a call must agree.
+
+    `jaxtyped(typechecker=...)` looks at all arguments again with the result, and takes three times as long.
+    """
+    if not any(map(_has_shapes, getattr(function, "__annotations__", {}).values())):
+        return function
+    checking = typechecker(function)
+
+    @wraps(function)
+    def called(*args: Any, **kwargs: Any) -> Any:
+        __tracebackhide__ = True
+        if config.jaxtyping_disable:
+            return function(*args, **kwargs)
+        with jaxtyped("context"):
+            return checking(*args, **kwargs)
+
+    return called
+
+
+def checked(written: Any, typechecker: Callable) -> Any:
+    """A function, property or dataclass whose arrays' shapes are checked in each call."""
     if isinstance(written, property):
-        function = written.fget
-    elif isinstance(written, staticmethod | classmethod):
-        function = written.__func__
-    else:
-        function = written.__init__ if isclass(written) else written
-    annotations = getattr(function, "__annotations__", {}).values()
-    return jaxtyped(written, typechecker=typechecker) if any(map(_has_shapes, annotations)) else written
+        return property(*(each and _checked(each, typechecker) for each in (written.fget, written.fset, written.fdel)))
+    if isinstance(written, staticmethod | classmethod):
+        return type(written)(_checked(written.__func__, typechecker))
+    if not isclass(written):
+        return _checked(written, typechecker)
+    if is_dataclass(written) and "__init__" in vars(written):
+        written.__init__ = _checked(written.__init__, typechecker)
+    return written
 
 
 def check_shapes(*packages: str) -> None:
@@ -42,5 +63,6 @@ def check_shapes(*packages: str) -> None:
     The option --jaxtyping-packages refuses packages that were imported before it, and pytest has imported the plugin
     in this one; what has shapes to check, that does not load.
     """
-    jaxtyping.jaxtyped = checked  # what the hook writes above each function and class
+    # The hook writes jaxtyped(typechecker=...) above each function and class.
+    jaxtyping.jaxtyped = lambda *, typechecker: partial(checked, typechecker=typechecker)
     install_import_hook(packages, "beartype.beartype")

@@ -4,19 +4,10 @@ import subprocess
 import sys
 from collections.abc import Callable
 
-import numpy as np
 import pytest
-import torch
-from annotated_shapes import checked
-from beartype import beartype
-from jaxtyping import Float, TypeCheckError
-from torch import Tensor
 
 import scrubbing
 from scrubbing.experiments import public
-from scrubbing.lens.components.norm import Norm
-from scrubbing.score.losses import Estimate
-from scrubbing.score.statistics import fieller
 
 
 def python(code: str) -> list[str]:
@@ -33,43 +24,6 @@ def test_what_pytest_imports_in_every_run_loads_no_library_but_pytest(module):
     assert heavy & set(loaded) == set()
     own = {name for name in loaded if name.startswith("scrubbing")}
     assert own <= {"scrubbing", "scrubbing.errors", "scrubbing.testing", "scrubbing.testing.plugin"}
-
-
-def test_annotated_shapes_are_checked_although_the_plugin_was_imported_first():
-    with pytest.raises(TypeCheckError):
-        fieller(np.zeros((2, 2)), np.zeros(2))
-    with pytest.raises(TypeCheckError):
-        Norm(None).scale(torch.tensor(2.0))  # a method, and a type with a name
-    with pytest.raises(TypeCheckError):
-        Estimate(np.zeros(2), np.zeros(3), 0.0, 0.0)  # fields
-
-
-Vector = Float[Tensor, " row"]
-
-
-@pytest.mark.parametrize(
-    ("annotation", "shaped"),
-    [
-        (Vector, True),
-        (Vector | None, True),
-        (dict[str, Vector], True),
-        (Callable[[int, Vector], None], True),
-        ('dict[str, Float[Tensor, " row"]]', True),
-        (Tensor, False),
-        ("Sequence[Tensor]", False),
-        (dict[str, list[int]] | None, False),
-        (Callable[[int], None], False),
-    ],
-    ids=str,
-)
-def test_what_has_no_shapes_is_left_as_it_is(annotation, shaped):
-    def function(given):
-        return given
-
-    function.__annotations__ = {"given": annotation}
-    assert (checked(function, typechecker=beartype) is not function) == shaped
-    assert (checked(typechecker=beartype)(property(function)).fget is not function) == shaped
-    assert (checked(staticmethod(function), typechecker=beartype).__func__ is not function) == shaped
 
 
 @pytest.mark.parametrize("name", public.__all__)
