@@ -44,9 +44,8 @@ def test_nothing_else_is(name):
         getattr(scrubbing, name)
 
 
-def test_importing_scrubbing_loads_neither_transformer_lens_nor_pandas_nor_what_shows_results():
-    command = [sys.executable, "-c", "from scrubbing import scrub; import sys; print(*sys.modules)"]
-    loaded = subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()
+def test_importing_scrub_loads_neither_transformer_lens_nor_pandas_nor_ray_nor_what_shows_results():
+    loaded = python("from scrubbing import scrub; import sys; print(*sys.modules)")
     assert {"scrubbing", "torch", "networkx"} <= set(loaded)
-    assert not {"transformer_lens", "transformers", "pandas"} & set(loaded)
+    assert not {"transformer_lens", "transformers", "pandas", "ray"} & set(loaded)
     assert not [name for name in loaded if name.startswith("scrubbing.report")]

@@ -5,6 +5,7 @@ import hashlib
 import json
 import platform
 from collections.abc import Mapping, Sequence
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from importlib.resources import files
 from importlib.util import find_spec
@@ -216,6 +217,7 @@ def _versions() -> dict[str, str]:
     return found
 
 
+@cache
 def _vega() -> str:
     """Vega, Vega-Lite and Vega-Embed as one script."""
     from vl_convert import javascript_bundle

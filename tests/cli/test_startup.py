@@ -1,5 +1,6 @@
 """Help, versions and listings come at once, for they import neither torch nor what comes with it."""
 
+import json
 import subprocess
 import sys
 from importlib.metadata import entry_points, version
@@ -17,47 +18,47 @@ LIGHT = (
     *(f"{name} --help" for name in ("score", "explain", "list", "history", "compare", "export")),
 )
 SAYING = """
-import sys
+import contextlib, io, json, sys
 from scrubbing.cli import main
-sys.argv = ["scrubbing", *sys.argv[1:]]
-try:
-    main()
-finally:
-    print(*sys.modules, file=sys.stderr)
+
+for line in json.loads(sys.argv[1]):
+    sys.argv = ["scrubbing", *line]
+    with contextlib.redirect_stdout(io.StringIO()) as printed:
+        try:
+            main()
+        except SystemExit as ended:
+            if ended.code:
+                raise
+    print(json.dumps([printed.getvalue(), [*sys.modules]]))
 """
 
 
-def modules(*arguments: object) -> tuple[str, set[str]]:
-    """What a command prints, and all modules that it took."""
-    command = [sys.executable, "-c", SAYING, *map(str, arguments)]
+def modules(*lines: list[str]) -> list[tuple[str, set[str]]]:
+    """What each of these commands prints, one after the other, and all modules that were taken until then."""
+    command = [sys.executable, "-c", SAYING, json.dumps(lines)]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
-    return done.stdout, set(done.stderr.split())
+    return [(out, {*loaded}) for out, loaded in map(json.loads, done.stdout.splitlines())]
 
 
-@pytest.mark.parametrize("line", LIGHT)
-def test_help_and_version_import_no_library_but_those_that_print(line):
-    out, loaded = modules(*line.split())
-    assert out
-    assert HEAVY & loaded == set()
-    assert {name for name in loaded if name.startswith("hypotheses")} == set()
+def test_help_and_version_import_no_library_but_those_that_print():
+    found = dict(zip(LIGHT, modules(*(line.split() for line in LIGHT)), strict=True))
+    for line, (out, loaded) in found.items():
+        assert out, line
+        assert HEAVY & loaded == set(), line
+        assert {name for name in loaded if name.startswith("hypotheses")} == set(), line
+    assert found["--version"][0] == f"scrubbing {version('scrubbing')}\n"
 
 
 def test_listings_are_as_light(tmp_path):
     path = tmp_path / "store.db"
     toy.suite().score(store=Store(path), references=20)
-    out, loaded = modules("history", "--store", path)
-    assert "an exclusive or" in out
-    assert HEAVY & loaded == set()
-    out, loaded = modules("list")
+    (history, _), (out, loaded) = modules(["history", "--store", str(path)], ["list"])
+    assert "an exclusive or" in history
     assert HEAVY & loaded == set()
     named = [line.split()[0] for line in out.splitlines() if not line.startswith(" ")]
     assert named == sorted(entry.name for entry in entry_points(group="scrubbing.hypotheses"))
     assert {"induction", "toy"} <= set(named)
     assert "How the induction heads of a two-layer attention-only model work" in " ".join(out.split())
-
-
-def test_the_version_is_that_of_the_package():
-    assert modules("--version")[0] == f"scrubbing {version('scrubbing')}\n"
 
 
 @pytest.mark.parametrize("module", ["scrubbing", "scrubbing.cli"])

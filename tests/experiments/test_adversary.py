@@ -41,6 +41,7 @@ def test_a_wrong_claim_that_recovers_everything_leaves_most_references_wrong_at_
     assert scrub(WRONG, DIGITS, baseline=NOTHING, exact=True, check=False).scrubbed == pytest.approx(1 / 25)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("unchecked")
 def test_the_search_comes_near_the_known_worst_case_from_below():
     found, exact = (worst_donors(WRONG, DIGITS, references=25, exact=exact) for exact in (False, True))

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 from hooked_passes import FAMILIES, HookedModel, losses
-from hugging_face_models import VOCABULARY, hugging_face_model
+from hugging_face_models import VOCABULARY, hugging_face_model, tried
 
 from scrubbing import DataError, Graph, GraphError, Hypothesis, HypothesisError, circuit, kept, paths, reads, scrub
 from scrubbing.lens import load_transformer, next_token_data, transformer
@@ -49,7 +49,7 @@ def norms(name):
     return ["a0", "a1"] if name == "gemma2" else []
 
 
-@pytest.mark.parametrize("name", FAMILIES)
+@pytest.mark.parametrize("name", tried(FAMILIES, always=["gpt2", "llama", "gemma2"]))
 def test_senders_to_queries_and_to_logits_are_what_hooks_make_of_them(name):
     hooked, G, data = case(name)
     built, expected = [], []
@@ -66,7 +66,7 @@ def test_senders_to_queries_and_to_logits_are_what_hooks_make_of_them(name):
 
 
 @pytest.mark.filterwarnings("ignore:.*claim 'a[01]' changes nothing")  # where all that a norm reads is the donor's
-@pytest.mark.parametrize("name", FAMILIES)
+@pytest.mark.parametrize("name", tried(FAMILIES, always=["gpt2", "llama", "gemma2"]))
 def test_all_heads_to_the_logits_with_nothing_frozen_is_activation_patching(name):
     hooked, G, data = case(name)
     chosen = HEADS, [(0, 2)], [(0, 2), (1, 1)]
@@ -83,7 +83,7 @@ def at(*roles):
     return torch.stack([torch.arange(8) == ROLES[role][:, None] for role in roles]).any(0)
 
 
-@pytest.mark.parametrize("name", FAMILIES)
+@pytest.mark.parametrize("name", tried(FAMILIES, always=["gpt2", "llama", "gemma2"]))
 def test_senders_and_receivers_at_roles_are_what_hooks_make_of_them(name):
     hooked, G, data = case(name)
     cases = [

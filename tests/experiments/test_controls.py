@@ -211,6 +211,7 @@ def test_controls_may_be_given_or_made():
         random_controls(OR, digits(), baseline=KNOWS_NOTHING, controls=[OR])
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("unchecked")
 def test_the_p_value_of_a_random_hypothesis_is_uniform():
     """The hypothesis is itself drawn as its controls are: p <= k/5 with probability k/5."""

@@ -5,7 +5,7 @@ from functools import cache
 import pytest
 import torch
 from hooked_passes import FAMILIES, HookedModel, losses
-from hugging_face_models import VOCABULARY, hugging_face_model
+from hugging_face_models import VOCABULARY, hugging_face_model, tried
 
 from scrubbing import DataError, Graph, GraphError, HypothesisError, Node, add, at, compare, donor, mean, measure
 from scrubbing.lens import load_transformer, next_token_data, transformer
@@ -32,7 +32,7 @@ def in_groups(value):
     return torch.stack([value[group == GROUPS].mean(0) for group in GROUPS])
 
 
-@pytest.mark.parametrize("name", FAMILIES)
+@pytest.mark.parametrize("name", tried(FAMILIES, always=["gpt2", "llama", "gemma2"]))
 def test_replaced_heads_are_what_hooks_make_of_them(name):
     hooked, G, data = case(name)
     tokens = data["tokens"]
@@ -80,7 +80,7 @@ def test_replaced_heads_are_what_hooks_make_of_them(name):
 
 
 @pytest.mark.parametrize("elsewhere", [False, True])
-@pytest.mark.parametrize("name", FAMILIES)
+@pytest.mark.parametrize("name", tried(FAMILIES, always=["gpt2", "llama", "gemma2"]))
 def test_at_some_positions_and_at_all_others_are_what_hooks_make_of_them(name, elsewhere):
     hooked, G, data = case(name)
     tokens = data["tokens"]

@@ -83,6 +83,7 @@ def run(rng, n):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("unchecked")
 def test_equal_hypotheses_are_shown_to_be_in_four_runs_of_five():
     rng, shown = np.random.default_rng(1), []

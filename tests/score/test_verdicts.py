@@ -136,6 +136,7 @@ def within(interval, margin):
     return -margin < interval[0] and interval[1] < margin
 
 
+@pytest.mark.slow
 def test_two_hypotheses_at_the_margin_are_called_equal_as_seldom_as_was_said():
     def called_equal(apart):
         return errors_of(

@@ -60,6 +60,7 @@ def test_hypotheses_that_always_agree_are_not_told_apart_and_constant_difference
     assert found == pytest.approx([1, 0.001])
 
 
+@pytest.mark.slow
 def test_false_findings_are_as_rare_as_was_said_and_true_ones_more_frequent_than_holms():
     rng = np.random.default_rng(0)
     pairs = np.array(list(combinations(range(6), 2)))

@@ -22,6 +22,7 @@ def test_the_interval_of_a_quantile_lies_between_order_statistics_and_may_not_ex
     assert quantile(values[:5], 0.99)[1] is None
 
 
+@pytest.mark.slow
 def test_their_intervals_hold_the_truth():
     rng = np.random.default_rng(0)
     samples = rng.exponential(size=(400, 400))
