@@ -1,6 +1,7 @@
 """Settings that all tests share."""
 
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -13,6 +14,11 @@ from browsing import chromium
 from jaxtyping import config
 
 pytest_plugins = ["pytester"]
+
+# Compiled modules are kept, also where the environment says otherwise: each worker, and each process that a test
+# starts, would compile some hundreds of them.
+sys.dont_write_bytecode = False
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 # Annotated shapes are checked in every test.
 check_shapes("scrubbing", "hypotheses")

@@ -101,6 +101,8 @@ def fits(given: Any, wanted: Any) -> bool:
     True is no number, and text no list of names. Numbers may be those of numpy. An annotation with words of its own,
     `Annotated[type, words]`, is shown by them.
     """
+    if type(given) is wanted:  # most of what is asked, of each node of each graph
+        return True
     origin, args = get_origin(wanted), get_args(wanted)
     kind = origin or wanted
     if isinstance(wanted, str):  # a class that is defined further down
@@ -108,7 +110,7 @@ def fits(given: Any, wanted: Any) -> bool:
     if kind is Annotated:
         return fits(given, args[0])
     if kind in (Union, UnionType):
-        return any(fits(given, arg) for arg in args)
+        return type(given) in args or any(fits(given, arg) for arg in args)
     if kind is Literal:
         return any(type(given) is type(arg) and given == arg for arg in args)
     if kind is Callable:

@@ -84,12 +84,12 @@ def test_where_nothing_can_be_written_a_status_says_so(line, status, said, shell
 @pytest.mark.parametrize("encoding", by_default(["ascii", "ascii:strict", "latin-1"]))
 def test_what_an_encoding_lacks_is_written_out(encoding, shell):
     variables = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "PYTHONIOENCODING": encoding}
-    done = shell("$scrubbing history && $scrubbing score --help && $scrubbing score 'é\xff'", **variables)
+    done = shell("$scrubbing history && $scrubbing score --help && $scrubbing history --store 'é\xff'", **variables)
     assert done.returncode == 2
     assert b"an exclusive or" in done.stdout
     assert b"--references" in done.stdout
     (said,) = done.stderr.splitlines()
-    assert said.startswith(b"scrubbing: there are no hypotheses called")
+    assert said.startswith(b"scrubbing: there is no store ")
 
 
 # -- in this process
