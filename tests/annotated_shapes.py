@@ -6,9 +6,10 @@ pyright reads all other types, and to check them in each call takes three times 
 import re
 from collections.abc import Callable
 from dataclasses import is_dataclass
-from functools import partial, wraps
+from functools import partial, update_wrapper, wraps
 from inspect import isclass
-from typing import Any, get_args
+from types import FunctionType, SimpleNamespace
+from typing import Any, get_args, get_type_hints
 
 import jaxtyping
 from jaxtyping import AbstractArray, config, install_import_hook, jaxtyped
@@ -24,6 +25,25 @@ def _has_shapes(annotation: object) -> bool:
     return any(map(_has_shapes, get_args(annotation)))
 
 
+def _type(annotation: object, known: dict[str, Any]) -> object:
+    """An annotation with the types that it names; anything, where a name is one for pyright alone."""
+    try:
+        return get_type_hints(SimpleNamespace(__annotations__={"it": annotation}), known, include_extras=True)["it"]
+    except Exception:  # a NameError, or whatever else an annotation raises where it is read
+        return Any
+
+
+def _with_types(function: Any) -> Callable:
+    """A copy of the function with types in the place of their names."""
+    copied = FunctionType(
+        function.__code__, function.__globals__, function.__name__, function.__defaults__, function.__closure__
+    )
+    update_wrapper(copied, function).__kwdefaults__ = function.__kwdefaults__
+    copied.__annotations__ = {name: _type(a, function.__globals__) for name, a in function.__annotations__.items()}
+    del copied.__wrapped__
+    return copied
+
+
 def _checked(function: Callable, typechecker: Callable) -> Callable:
     """Each argument and the result are looked at once, and the sizes of a call must agree.
 
@@ -31,7 +51,7 @@ def _checked(function: Callable, typechecker: Callable) -> Callable:
     """
     if not any(map(_has_shapes, getattr(function, "__annotations__", {}).values())):
         return function
-    checking = typechecker(function)
+    checking = typechecker(_with_types(function))
 
     @wraps(function)
     def called(*args: Any, **kwargs: Any) -> Any:

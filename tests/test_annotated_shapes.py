@@ -42,6 +42,15 @@ def test_arguments_and_result_of_a_call_agree_in_their_sizes():
     refused(adding, torch.ones(4, 3), torch.ones(3))  # its result has three rows
 
 
+def test_names_of_types_that_pyright_alone_knows_are_anything():
+    def of(a: Float[Tensor, " row"], score: "Score", *, again: "Float[Tensor, 'row']") -> "list[Score]":
+        return [score]
+
+    one = checked(of, typechecker=beartype)
+    assert one(torch.ones(2), "a score", again=torch.ones(2)) == ["a score"]
+    refused(lambda: one(torch.ones(2), "a score", again=torch.ones(3)))
+
+
 def test_as_users_call_it_nothing_is_refused(unchecked):
     assert checked(add, typechecker=beartype)(torch.ones(1, 3), torch.ones(1)).shape == (1, 3)
 
