@@ -35,16 +35,13 @@ class Choice(Restrictable):
         return call(self, (number, *(restricted(value, at, call) for value in values)))
 
     def __call__(self, number: Int[Tensor, " draw"], value: Any, *others: Any) -> Any:
-        numbers = number.unique().tolist()
-        sets = [[n for n in numbers if n in chosen] for chosen in self.sets]
-        members = [torch.isin(number, torch.tensor(chosen)) if chosen else None for chosen in sets]
+        members = [torch.isin(number, torch.tensor(numbers)) for numbers in self.sets]
 
         def chosen(value: Tensor, *others: Tensor) -> Tensor:
             rows = len(number), *value.shape[1:]
             value = value.expand(rows).clone()
             for of, other in zip(members, others, strict=True):
-                if of is not None:
-                    value[of] = other.expand(rows)[of]
+                value[of] = other.expand(rows)[of]
             return value
 
         return mapped(chosen, value, *others)
