@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Float
 
 from scrubbing.engine.expressions import Expression
-from scrubbing.experiments.instead import at, intervened, plain_run
+from scrubbing.experiments.instead import Plain, at, intervened, plain_run
 from scrubbing.experiments.places import Place
 from scrubbing.experiments.preparation import Prepared, check_finite
 from scrubbing.graph import Graph
@@ -50,7 +50,7 @@ class Knockouts:
     _known: dict[Kept, PerReference] = field(default_factory=dict, repr=False)
 
     @cached_property
-    def _plain(self) -> Mapping[str, Expression]:
+    def _plain(self) -> Plain:
         return plain_run(self.G, self.prepared)
 
     def __call__(self, kept: Kept) -> PerReference:
@@ -73,9 +73,6 @@ class Knockouts:
                 values = found[root].double().numpy()
                 check_finite("the output where nodes are knocked out", values, self.prepared.sample)
                 self._known[kept] = values
-
-    def _output(self, kept: Kept) -> Expression:
-        return intervened("instead", self.G, self.interventions(kept), self.prepared, self._plain).output
 
     def interventions(self, kept: Kept) -> Mapping[str, Any]:
         """What stands in the place of each node that is knocked out, anywhere."""
