@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from torch import Tensor
 
-from scrubbing.graph.fingerprint import content_hash, tensor_bytes
+from scrubbing.graph.fingerprint import tensor_hash
 from scrubbing.graph.nodes import function_key
 
 if TYPE_CHECKING:
@@ -68,4 +68,4 @@ def _content(value: Any) -> Any:
     if not isinstance(value, Tensor):
         opaque = callable(value) and not isinstance(value, Component)
         return function_key(value) if opaque else (type(value), value)
-    return value.dtype, tuple(value.shape), str(value.device), content_hash(tensor_bytes(value))
+    return value.dtype, tuple(value.shape), str(value.device), tensor_hash(value)

@@ -1,6 +1,6 @@
 """Fingerprints by content: of values, and of functions by their source and the values that they use.
 
-Three kinds of equality share one hash (`content_hash`) and one way to read a tensor (`tensor_bytes`):
+Three kinds of equality share one hash (`content_hash`) and one way to read a tensor (`tensor_hash`):
 
 - Is it the same hypothesis, in another file, process or year? `digest`, here, compares source and not compiled code.
 - Would it give the same score again? `scrubbing.store.dependencies` covers all code that a call can reach.
@@ -11,7 +11,7 @@ import ast
 import functools
 import inspect
 import textwrap
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from hashlib import blake2b
 from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType
@@ -21,6 +21,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+PIECE = 2**24  # numbers of a tensor that are read at once
 LITERALS = (bool, int, float, complex, str, bytes, type(None), type(...), range, slice, torch.dtype, torch.device)
 
 
@@ -38,8 +39,22 @@ def content_hash(content: str | bytes | memoryview) -> str:
     return blake2b(content.encode() if isinstance(content, str) else content, digest_size=16).hexdigest()
 
 
-def tensor_bytes(value: Tensor) -> memoryview:
-    """The numbers of a tensor of any type and device, as they lie in memory; of a view, as its copy would have them."""
+def in_pieces(value: Tensor) -> Sequence[Tensor]:
+    """A tensor's rows, some at a time: what is made of a large one is as large again."""
+    if not value.ndim or value.numel() <= PIECE or not len(value):
+        return [value]
+    return value.split(max(1, PIECE * len(value) // value.numel()))
+
+
+def tensor_hash(value: Tensor) -> str:
+    """The hash of a tensor's numbers, of any type and on any device; of a view, as its copy would have."""
+    found = blake2b(digest_size=16)
+    for piece in in_pieces(value) if value.layout == torch.strided and not value.is_quantized else [value]:
+        found.update(_bytes(piece))
+    return found.hexdigest()
+
+
+def _bytes(value: Tensor) -> memoryview:
     if value.is_meta:
         return memoryview(b"")  # it has a shape and a type alone
     data = value.detach()
@@ -121,7 +136,7 @@ def _content(value: Any, inside: tuple[Any, ...], identify: Callable[[Any], Any]
         return ("itself",)
     inner = functools.partial(_content, inside=(*inside, value), identify=identify)
     if isinstance(value, Tensor):
-        return "tensor", str(value.dtype), tuple(value.shape), content_hash(tensor_bytes(value))
+        return "tensor", str(value.dtype), tuple(value.shape), tensor_hash(value)
     if isinstance(value, np.ndarray | np.generic) and value.dtype != object:
         value = np.array(value.tolist()) if value.dtype.kind in "US" else value  # text, without room to spare
         return "array", str(value.dtype), value.shape, content_hash(np.ascontiguousarray(value).tobytes())

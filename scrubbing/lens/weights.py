@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from scrubbing.errors import ModelError, nearest
+from scrubbing.graph.fingerprint import in_pieces
 from scrubbing.graph.reading import in_short
 from scrubbing.lens.config import TransformerConfig
 
@@ -137,7 +138,7 @@ def _problems(config: TransformerConfig, weights: Mapping[str, Tensor]) -> Itera
             )
         elif value.dtype not in FLOATING:
             yield f"{name!r} is of type {_type(value)}, in which nothing is computed; save it as float32"
-        elif not value.isfinite().all():
+        elif not all(part.isfinite().all() for part in in_pieces(value)):
             yield f"{name!r} holds values that are not finite: the file is damaged or the training diverged"
     if len({value.dtype for value in weights.values() if value.dtype in FLOATING}) > 1:
         yield "the weights are of several types; save them all in one, for example float32"

@@ -2,6 +2,7 @@
 
 import functools
 from dataclasses import dataclass
+from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ import torch
 
 from hypotheses.toy import NETWORK
 from scrubbing.engine.component import Component
+from scrubbing.graph import fingerprint
 from scrubbing.graph.fingerprint import digest, import_path, source, used_values
 
 LIMIT = 3
@@ -164,3 +166,15 @@ def test_what_shows_its_content_is_not_identified():
 
     for value in (above(3), functools.partial(above(3), 1), NETWORK, {"x": torch.ones(2)}, [1, "a", None]):
         assert digest(value, identify=never) == digest(value)
+
+
+@pytest.mark.parametrize(
+    ("value", "pieces"),
+    [(torch.arange(30.0).view(5, 6), 5), (torch.arange(30).view(5, 6).T, 6), (torch.arange(15), 3), (torch.ones(7), 1)],
+)
+def test_a_large_tensor_is_read_in_pieces(value, pieces):
+    whole = fingerprint.tensor_hash(value)
+    with patch.object(fingerprint, "PIECE", 7):
+        assert len(fingerprint.in_pieces(value)) == pieces
+        assert fingerprint.tensor_hash(value) == whole
+        assert fingerprint.tensor_hash(value + 1) != whole

@@ -14,7 +14,6 @@ from functools import cache
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
-from torch.nn.functional import pad
 
 from scrubbing.lens.components.norm import Norm
 from scrubbing.lens.components.readings.reading import LN2, Output, Reading, ReadingOfTiles
@@ -24,6 +23,7 @@ BLOCK = 128, 512  # positions at a time: at least, so that tiles are wide, and a
 ROWS = 2560  # positions of all hypotheses together, between those
 TILE = 2**19  # logits of all hypotheses together held at a time: what a core keeps close
 ALIGNED = 64  # numbers: the logits of a position are as many times this, since products are slower at odd sizes
+FOLDED = 2**24  # numbers of the unembedding that are folded at once
 NEVER = -1e30  # the logit of a token without probability: finite, since 0 times infinity is no number
 # Outside these bounds a sum of exponentials may have lost what matters of it.
 SAFE = (2.0**-60, 2.0**60)
@@ -50,13 +50,23 @@ def fold(readout: Readout, W: Float[Tensor, "width d_model"] | None = None) -> F
 
     After the vocabulary come tokens without probability.
     """
-    norm, U = readout.reader.norm, precise(readout.W_U)
-    b = torch.zeros_like(U[0]) if readout.b_U is None else precise(readout.b_U)
-    b = b if norm.b is None else b + precise(norm.b) @ U
-    U = U if norm.w is None else precise(norm.w)[:, None] * U
-    U = U if W is None else norm.centred(precise(W)) @ U
-    padding = 0, -len(b) % ALIGNED
-    return torch.cat([pad(U / LN2, padding), pad(b / LN2, padding, value=NEVER)[None], pad(b, padding).fill_(1)[None]])
+    norm, U = readout.reader.norm, readout.W_U
+    W = None if W is None else norm.centred(precise(W))
+    rows, tokens = len(U if W is None else W), U.shape[1]
+    folded = precise(U[:1]).new_zeros(rows + 2, tokens + -tokens % ALIGNED)
+    size = max(ALIGNED, FOLDED // len(U))
+    for some in (slice(start, min(start + size, tokens)) for start in range(0, tokens, size)):
+        part = precise(U[:, some])  # a large vocabulary's is copied in pieces: the whole may be half of the weights
+        if readout.b_U is not None:
+            folded[rows, some] = precise(readout.b_U[some])
+        if norm.b is not None:
+            folded[rows, some] += precise(norm.b) @ part
+        part = part if norm.w is None else precise(norm.w)[:, None] * part
+        folded[:rows, some] = part if W is None else W @ part
+    folded /= LN2
+    folded[rows, tokens:] = NEVER
+    folded[rows + 1] = 1
+    return folded
 
 
 def read(

@@ -1,5 +1,7 @@
 """Readings of many hypotheses, by shared logits and folded matrices, are those of the formulas over all logits."""
 
+from unittest.mock import patch
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -120,6 +122,18 @@ def test_however_positions_and_tokens_are_cut(block, tile, monkeypatch):
     monkeypatch.setattr(low_rank, "TILE", tile)
     assert D_VOCAB > 2 * 64  # the narrowest tile
     check(make_readout("LN", True), dtype=torch.float64, atol=1e-10)
+
+
+@pytest.mark.parametrize("norm", NORMS)
+@pytest.mark.parametrize("width", [None, 3])
+def test_an_unembedding_that_is_folded_in_pieces_is_the_same(norm, width):
+    readout = make_readout(*NORMS[norm])
+    W = None if width is None else random(width, D_MODEL, seed=20)
+    whole = fold(readout, W)
+    with patch.object(low_rank, "FOLDED", 1):
+        torch.testing.assert_close(fold(readout, W), whole)
+    assert (whole[-2, D_VOCAB:] < -1e20).all()
+    assert (whole[-1] == 1).all()
 
 
 def test_numbers_of_16_bits_are_summed_in_32():
