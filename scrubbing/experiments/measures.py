@@ -97,7 +97,8 @@ def _measured(
         check_networks([G], prepared.planner, prepared.evaluator.interpreter)
     evaluator = replace(prepared.evaluator, workers=workers_of(prepared))
     rows = len(prepared.sample)
-    with showing_progress(options.progress, rows * (1 + sum(map(len, together))), unit="rows") as advance:
+    passes = 1 + sum({len(members) for members in together})  # batches of one size are computed together
+    with showing_progress(options.progress, rows * passes, unit="rows") as advance:
         first, *outcomes = sampled_outcomes(prepared.outputs, evaluator, advance)
         found = {
             name: (job.scrubbed, outcome) for name, job, outcome in zip(alone, prepared.jobs[1:], outcomes, strict=True)

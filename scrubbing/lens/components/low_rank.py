@@ -23,7 +23,7 @@ BLOCK = 128, 512  # positions at a time: at least, so that tiles are wide, and a
 ROWS = 2560  # positions of all hypotheses together, between those
 TILE = 2**19  # logits of all hypotheses together held at a time: what a core keeps close
 ALIGNED = 64  # numbers: the logits of a position are as many times this, since products are slower at odd sizes
-FOLDED = 2**24  # numbers of the unembedding that are folded at once
+FOLDED = 2**22  # numbers of the unembedding that are folded at once
 NEVER = -1e30  # the logit of a token without probability: finite, since 0 times infinity is no number
 # Outside these bounds a sum of exponentials may have lost what matters of it.
 SAFE = (2.0**-60, 2.0**60)
