@@ -117,3 +117,14 @@ def test_an_error_names_the_intervention_that_it_is_about():
     interventions = {"one": {"a": "mean"}, "two": {"a": add("a", float("nan"))}, "three": {"a": "zero"}}
     with pytest.raises(DataError, match=r"^under 'two' the loss"):
         measure(G, interventions, data)
+
+
+def test_progress_rises_to_its_end():
+    told = []
+    G = transformer(loaded("gpt2"))
+    heads = {f"{layer}.{head}": {f"a{layer}_h{head}": "zero"} for layer in (0, 1) for head in range(4)}
+    more = {"m0": {"m0": "zero"}, "m0's mean": {"m0": "mean"}, "twice": {"m0": lambda value: 2 * value}}
+    measure(G, heads | more, DATA, progress=lambda done, total: told.append((done, total)))
+    done, totals = zip(*told, strict=True)
+    assert list(done) == sorted(done)
+    assert totals == (done[-1],) * len(told)
