@@ -102,7 +102,9 @@ def test_the_ladder_is_scored_as_in_one_process():
     here, there = (suite.score(references=24, engine=engine) for engine in (None, TWO))
     for name, one in here.items():
         for kind, losses in one.losses.items():
-            assert np.allclose(there[name].losses[kind], losses, rtol=1e-6, atol=1e-6)
+            assert np.allclose(
+                there[name].losses[kind], losses, rtol=1e-6, atol=5e-6
+            )  # units of a loss of 9 in 32 bits
         assert all(np.array_equal(there[name].donors[path], rows) for path, rows in one.donors.items())
 
 
