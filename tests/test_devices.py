@@ -6,6 +6,7 @@ from copy import deepcopy
 import numpy as np
 import pytest
 import torch
+from accelerators import FOUND, NONE
 from command_line import command
 from hugging_face_models import MODELS, VOCABULARY, hugging_face_model
 from small_modules import KINDS, cross_entropy
@@ -28,9 +29,8 @@ from scrubbing import (
 from scrubbing.lens import load_transformer, next_token_data, transformer
 from scrubbing.rewrite import split_qkv
 
-FOUND = [name for name in ("cuda", "mps") if getattr(torch, name).is_available()]
 if not FOUND:
-    pytest.skip("torch finds neither a CUDA device nor MPS here", allow_module_level=True)
+    pytest.skip(NONE, allow_module_level=True)
 
 pytestmark = pytest.mark.usefixtures("unchecked")
 

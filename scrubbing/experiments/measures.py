@@ -87,7 +87,7 @@ def _measured(
     baseline: Baseline | None,
     options: Options,
 ) -> dict[str, Score]:
-    everything = _plain_run(G, columns, baseline, options)
+    everything = _nothing_replaced(G, columns, baseline, options)
     plain = plain_run(G, everything)
     together = [] if everything.engine else batches(G, interventions, everything, plain)
     alone = {name: of for name, of in interventions.items() if not any(name in members for members in together)}
@@ -108,7 +108,7 @@ def _measured(
     return {name: _score(name, *found[name], original, prepared) for name in interventions}
 
 
-def _plain_run(G: Graph, columns: Columns, baseline: Baseline | None, options: Options) -> Prepared:
+def _nothing_replaced(G: Graph, columns: Columns, baseline: Baseline | None, options: Options) -> Prepared:
     """The run in which nothing is replaced."""
     known = [i for i in G[G.output].inputs if i not in G]
     everything = Hypothesis(G, Graph(kept(G, G.output)))
@@ -125,7 +125,7 @@ def _planned(
 ) -> Prepared:
     """The run with one job for each intervention behind that of the plain run, which may be `made` already."""
     if made is None:
-        prepared = _plain_run(G, columns, baseline, options)
+        prepared = _nothing_replaced(G, columns, baseline, options)
         made = prepared, plain_run(G, prepared)
     prepared, plain = made
     (job,) = prepared.jobs

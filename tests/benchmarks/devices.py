@@ -8,6 +8,7 @@ from collections.abc import Mapping
 
 import numpy as np
 import torch
+from accelerators import FOUND, NONE
 
 from . import effects, gpt2
 from .figures import Figure, Skipped, in_turns, quotient
@@ -19,9 +20,9 @@ NAME = "devices"
 
 def measure(*, rows: int = 256, repeats: int = 3, members: int | None = None) -> list[Figure | Skipped]:
     """The figures for the first device that torch finds beside the processor."""
-    device = next((name for name in ("cuda", "mps") if getattr(torch, name).is_available()), None)
-    if device is None:
-        return [Skipped(NAME, "torch finds neither a CUDA device nor MPS here")]
+    if not FOUND:
+        return [Skipped(NAME, NONE)]
+    device = FOUND[0]
     return [
         *_ladder(rows, device, repeats),
         *_patching(rows, device, repeats),

@@ -39,9 +39,10 @@ class Shape:
     tokens: Tensor  # [row, position + 1]
     donors: Tensor  # [row]
 
-    def on(self, device: str, dtype: torch.dtype = torch.float32) -> "Shape":
-        """The same on another device, or in another type."""
-        return Shape(deepcopy(self.model).to(device, dtype), self.tokens.to(device), self.donors.to(device))
+    def on(self, device: str) -> "Shape":
+        """The same on another device."""
+        model = self.model if device == self.model.device.type else deepcopy(self.model).to(device)
+        return Shape(model, self.tokens.to(device), self.donors.to(device))
 
     @cached_property
     def graph(self) -> Graph:
