@@ -35,7 +35,7 @@ HYPOTHESES = {name: Hypothesis(NETWORK, I) for name, I in CLAIMS.items()}
 
 def many_chunks(draws: int = 10) -> None:
     """Have runs of many chunks of so many draws, each written as soon as it is finished."""
-    Evaluator.chunk_size = lambda self, roots: draws  # pyright: ignore
+    Evaluator.fitting = lambda self, one, share: draws  # pyright: ignore
     checkpoints.PAUSE = 0.0
 
 

@@ -27,12 +27,12 @@ def sql(store: Store, statement: str, *values: object) -> list:
 def count_chunks(monkeypatch: pytest.MonkeyPatch, size: int) -> list[int]:
     """The starts of the chunks that are computed from now on, in runs of chunks of `size` draws."""
     starts: list[int] = []
-    finished = Evaluator._finished
+    computed = Evaluator._next
 
     def counting(self, work, draws, size):
         starts.append(draws.start)
-        return finished(self, work, draws, size)
+        return computed(self, work, draws, size)
 
-    monkeypatch.setattr(Evaluator, "_finished", counting)
-    monkeypatch.setattr(Evaluator, "chunk_size", lambda self, work: size)
+    monkeypatch.setattr(Evaluator, "_next", counting)
+    monkeypatch.setattr(Evaluator, "fitting", lambda self, one, share: size)
     return starts

@@ -16,7 +16,7 @@ from rich.text import Text
 from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
 
 from scrubbing.engine.component import Component
-from scrubbing.engine.evaluate import Evaluator
+from scrubbing.engine.evaluate import Evaluator, chunk_ranges
 from scrubbing.engine.expressions import Call, Expression, Gathered, Item, Leaf, streams_by_step
 from scrubbing.engine.memory import allocations_of, readable
 from scrubbing.engine.row_sharing import Arranged, RowsOfDraws
@@ -152,7 +152,7 @@ def cost(evaluator: Evaluator, roots: Sequence[Expression], hypotheses: int) -> 
         step: Fraction(int(c.sum()), int(c[probed])) for step, c in counts.items() if c[probed]
     }
     for pool in {stream for streams in seen.values() for stream in streams if isinstance(stream, Pool)}:
-        rows = sum(_rows_of(evaluator, pool, work.order[start : start + chunk]) for start in range(0, draws, chunk))
+        rows = sum(_rows_of(evaluator, pool, work.order[some]) for some in chunk_ranges(draws, chunk))
         times |= {step: Fraction(rows, _rows_of(evaluator, pool, [probed])) for step in order if seen[step] == {pool}}
     flops = {step: once[step] + int(second[step] * times.get(step, draws)) for step in order}
     peak = (

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
-from functools import partial
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -12,7 +11,7 @@ from torch import Tensor
 
 from scrubbing.engine.expressions import Call, Expression
 from scrubbing.engine.interpreter import Interpreter
-from scrubbing.engine.memory import allocations_of, is_out_of_memory, readable
+from scrubbing.engine.memory import Allocations, is_out_of_memory, readable
 from scrubbing.engine.row_sharing import Arranged, arranged
 from scrubbing.engine.sampling.streams import Sample
 from scrubbing.errors import DataError, warn
@@ -111,13 +110,12 @@ class Evaluator:
     def on_range(
         self, work: Arranged, draws: range, size: int | None = None, checkpoints: Checkpoints | None = None
     ) -> Iterator[Chunk]:
-        """The chunks of some draws, of `size` at most, which is measured where none is given."""
+        """The chunks of some draws, of `size` at most. Where none is given, the first is a draw that is measured."""
         start = draws.start
         while start < draws.stop:
             chunk = checkpoints.find(start) if checkpoints else None
             if chunk is None or chunk.stop > draws.stop:
-                size = size or self.chunk_size(work)
-                values, stop, size = self._finished(work, range(start, min(start + size, draws.stop)), size)
+                values, stop, size = self._next(work, range(start, draws.stop), size)
                 chunk = Chunk(start, stop, size, [_one_loss_per_row(value, stop - start) for value in values])
                 if checkpoints:
                     checkpoints.keep(chunk)
@@ -156,7 +154,7 @@ class Evaluator:
         work = Arranged(self.together(self.narrowed(roots)), np.arange(len(self.sample)))
         start, size = 0, self.chunk_size(work)
         while start < len(self.sample):
-            values, stop, size = self._finished(work, range(start, min(start + size, len(self.sample))), size)
+            values, stop, size = self._next(work, range(start, len(self.sample)), size)
             yield slice(start, stop), values
             start = stop
 
@@ -170,9 +168,18 @@ class Evaluator:
 
     def chunk_size(self, work: Arranged) -> int:
         """How many draws at a time fit into memory, measured on one of them."""
-        first, memory = work.order[:1], self.interpreter.memory
-        self.interpreter.make_what_is_kept(work.roots, first)
-        one = allocations_of(partial(self.interpreter.values, work.roots, first))
+        return self._measured(work, 0)[1]
+
+    def _measured(self, work: Arranged, draw: int) -> tuple[list[Any], int]:
+        """The values of one draw, and how many draws at a time fit into memory by what it took."""
+        self.interpreter.make_what_is_kept(work.roots, work.order[draw : draw + 1])
+        with Allocations() as one:
+            values, _, _ = self._finished(work, range(draw, draw + 1), 1)
+        return values, self.fitting(one, work.share)
+
+    def fitting(self, one: Allocations, share: float) -> int:
+        """How many draws at a time fit into memory, if one takes so much and each shares rows with others."""
+        memory = self.interpreter.memory
         left = memory - self.interpreter.held_bytes
         if one.peak > left:
             warn(
@@ -180,7 +187,7 @@ class Evaluator:
                 f"{readable(max(0, left))}; going on all the same, one draw at a time"
             )
         fitting = left // max(1, one.peak)
-        small = int(LARGEST / max(1, one.largest * work.share))
+        small = int(LARGEST / max(1, one.largest * share))
         return max(1, min(fitting, small) if self.interpreter.on_cpu else fitting)
 
     def _by_row(self, calls: Sequence[Call]) -> list[Call]:
@@ -189,6 +196,13 @@ class Evaluator:
         for call, value in zip(new, self.interpreter.values(new, slice(0, 1)), strict=True):
             self._has_rows[call.fn] = isinstance(value, Tensor) and value.ndim > 0 and len(value) == 1
         return [call for call in calls if self._has_rows[call.fn]]
+
+    def _next(self, work: Arranged, draws: range, size: int | None) -> tuple[list[Any], int, int]:
+        """The values of the first of some draws, where these stop, and the size of chunks from then on."""
+        if size is None:
+            values, size = self._measured(work, draws.start)
+            return values, draws.start + 1, size
+        return self._finished(work, draws[:size], size)
 
     def _finished(self, work: Arranged, draws: range, size: int) -> tuple[list[Any], int, int]:
         """The values of some draws, or of fewer if memory runs out; where they stop, and the size from then on."""
@@ -203,6 +217,16 @@ class Evaluator:
             _warn_of_smaller_chunks(size)
 
 
+def chunk_ranges(draws: int, size: int) -> list[range]:
+    """The chunks of a run whose draws are computed `size` at a time: the first draw, which is measured, is alone.
+
+    >>> chunk_ranges(10, 4)
+    [range(0, 1), range(1, 5), range(5, 9), range(9, 10)]
+    """
+    starts = [0, *range(1, draws, size)]
+    return [range(start, stop) for start, stop in zip(starts, [*starts[1:], draws], strict=True)]
+
+
 def _warn_of_smaller_chunks(size: int) -> None:
     what = "1 draw" if size == 1 else f"{size} draws"
     warn(f"out of memory; going on with {what} at a time")
@@ -212,8 +236,8 @@ def _one_loss_per_row(value: Any, rows: int) -> Tensor:
     loss = torch.as_tensor(value)
     if loss.shape != (rows,):
         raise DataError(
-            f"the output of G has shape {list(loss.shape)} for {rows} rows; it must be one loss per row, "
-            f"for example loss.mean(dim=-1)"
+            f"the output of G has shape {list(loss.shape)} for {rows} row{'s' * (rows != 1)}; it must be one loss per "
+            f"row, for example loss.mean(dim=-1)"
         )
     if loss.is_complex():
         raise DataError("the output of G is complex, and a loss is a real number; give for example loss.abs()")

@@ -4,6 +4,7 @@ from functools import partial
 from typing import Any, Unpack
 
 from scrubbing.engine.checks import check_networks
+from scrubbing.engine.evaluate import chunk_ranges
 from scrubbing.errors import HypothesisError, warn
 from scrubbing.errors.arguments import checked
 from scrubbing.experiments.arguments import Baseline, Hypotheses
@@ -84,9 +85,9 @@ def share(draws: int, size: int, number: int, of: int) -> list[range]:
     """The chunks of a run that one of its parts computes: neighbours, as many as any other part, or one more.
 
     >>> share(10, 3, number=1, of=2)
-    [range(6, 9), range(9, 10)]
+    [range(4, 7), range(7, 10)]
     """
-    chunks = [range(start, min(start + size, draws)) for start in range(0, draws, size)]
+    chunks = chunk_ranges(draws, size)
     return chunks[len(chunks) * number // of : len(chunks) * (number + 1) // of]
 
 

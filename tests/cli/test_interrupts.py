@@ -24,7 +24,7 @@ from scrubbing.cli import main
 def command(**options):
     from scrubbing.engine.evaluate import Evaluator
     from scrubbing.store import checkpoints
-    Evaluator.chunk_size = lambda self, roots: 10
+    Evaluator.fitting = lambda self, one, share: 10
     keep, checkpoints.PAUSE = checkpoints.StoredCheckpoints.keep, float(sys.argv.pop())
 
     def saying(self, chunk):

@@ -10,7 +10,7 @@ from scrubbing.store import Store
 
 @pytest.fixture(autouse=True)
 def many_chunks(monkeypatch):
-    monkeypatch.setattr(Evaluator, "chunk_size", lambda self, work: 50)
+    monkeypatch.setattr(Evaluator, "fitting", lambda self, one, share: 50)
 
 
 def recovered(scrubbing, tmp_path, *options):
@@ -38,7 +38,7 @@ def test_missing_shards_are_named(scrubbing, tmp_path):
     scrubbing("score", "toy", "--shard", "1/2", "--store", tmp_path / "1.db")
     merged = scrubbing("merge", tmp_path / "1.db", "-o", tmp_path / "all.db")
     assert merged.status == 2
-    assert "500 of its 1,000 draws; missing are 0 to 500" in merged.err
+    assert "549 of its 1,000 draws; missing are 0 to 451" in merged.err
 
 
 def test_parts_that_began_elsewhere_are_not_computed_again(scrubbing, tmp_path, monkeypatch):

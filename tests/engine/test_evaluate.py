@@ -64,7 +64,7 @@ def test_32_bits_give_the_scores_of_64(others):
 @pytest.mark.parametrize("size", by_default([5, 1, 2, 100], 2))
 def test_the_size_of_a_chunk_changes_no_score(size, dtype):
     whole = losses(scrub(hypotheses(dtype), DATA, baseline=BASELINE, draws=2))
-    with patch.object(Evaluator, "chunk_size", return_value=size):
+    with patch.object(Evaluator, "fitting", return_value=size):
         cut = losses(scrub(hypotheses(dtype), DATA, baseline=BASELINE, draws=2))
     np.testing.assert_allclose(cut, whole, rtol=0, atol=TOLERANCE[dtype])
 
@@ -141,7 +141,7 @@ def test_a_function_of_a_whole_column_is_fitted_once(size):
     fn, x = BelowLargest(), torch.tensor([3.0, 9.0, 1.0, 4.0])
     evaluator = Evaluator(Interpreter({"x": x}, Sample(np.array([2, 0, 0, 3]), 4)))
     root = Planner(Policy(), Features(evaluator.interpreter)).plain(Graph(loss=fn), References())
-    with patch.object(Evaluator, "chunk_size", return_value=size):
+    with patch.object(Evaluator, "fitting", return_value=size):
         (found,) = evaluator.losses([root])
     assert found.tolist() == [8, 6, 6, 5]
     assert fn.asked == [4]
@@ -158,7 +158,7 @@ def test_a_constant_is_made_once_and_counts_as_held():
     root = Planner(Policy(), Features(evaluator.interpreter)).plain(
         Graph(c=constant, loss=lambda c, x: x * c[0]), References()
     )
-    with patch.object(Evaluator, "chunk_size", return_value=1):
+    with patch.object(Evaluator, "fitting", return_value=1):
         assert evaluator.losses([root])[0].tolist() == [0, 1, 2, 3]
     assert made == [1]
     assert evaluator.interpreter.held_bytes == 400

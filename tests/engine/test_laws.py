@@ -124,7 +124,7 @@ def test_the_size_of_a_chunk_changes_nothing(data):
     h, columns = data.draw(hypotheses()), data.draw(datasets())
     policy = settings_for(data, h, columns, unclaimed="resample")
     whole = score(h, columns, draws=3, **policy)
-    with patch.object(Evaluator, "chunk_size", return_value=data.draw(st.integers(1, 7))):
+    with patch.object(Evaluator, "fitting", return_value=data.draw(st.integers(1, 7))):
         assert same(whole, score(h, columns, draws=3, **policy))
 
 

@@ -54,8 +54,8 @@ def test_bounds_and_margins_are_of_the_sequence_too():
 
 def test_what_a_draw_takes_is_measured_at_the_first_look_alone(monkeypatch):
     measured = []
-    chunk_size = Evaluator.chunk_size
-    monkeypatch.setattr(Evaluator, "chunk_size", lambda self, work: measured.append(1) or chunk_size(self, work))
+    fitting = Evaluator.fitting
+    monkeypatch.setattr(Evaluator, "fitting", lambda self, one, share: measured.append(1) or fitting(self, one, share))
     looks = []
     until(0.1, progress=lambda done, total: looks.append(done))
     assert len(looks) > 3

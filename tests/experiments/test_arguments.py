@@ -169,7 +169,7 @@ BAD_INPUT = {
         TINY_DATA,
         {},
         DataError,
-        "the output of G has shape [4, 2] for 4 rows; it must be one loss per row, for example loss.mean(dim=-1)",
+        "the output of G has shape [1, 2] for 1 row; it must be one loss per row, for example loss.mean(dim=-1)",
     ),
     "positions without an axis": (
         BY_POSITION,

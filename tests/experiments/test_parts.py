@@ -46,8 +46,8 @@ def test_parts_that_are_merged_are_the_whole_to_the_last_bit(tmp_path, computed,
 
 def test_a_part_says_what_there_is(tmp_path, computed):
     found = part(1, 2, tmp_path / "1.db")
-    assert found.missing == (range(49),)
-    assert f"51 of its {len(DATA['y'])} draws; missing are 0 to 49" in str(found)
+    assert found.missing == (range(50),)
+    assert f"50 of its {len(DATA['y'])} draws; missing are 0 to 50" in str(found)
 
 
 def test_what_is_missing_is_named_and_may_come_later(tmp_path, computed):
@@ -58,7 +58,7 @@ def test_what_is_missing_is_named_and_may_come_later(tmp_path, computed):
     assert [len(gap) for gap in run.missing] == [35]
     (run,) = merge([files[1]], tmp_path / "all.db")
     assert run.missing == ()
-    assert merge([files[1]], tmp_path / "again.db")[0].missing == (range(35), range(70, 100))
+    assert merge([files[1]], tmp_path / "again.db")[0].missing == (range(29), range(64, 100))
 
 
 def test_a_part_that_was_interrupted_goes_on(tmp_path, computed):
@@ -71,7 +71,7 @@ def test_a_part_that_was_interrupted_goes_on(tmp_path, computed):
     before = computed.copy()
     computed.clear()
     part(0, 2, tmp_path / "0.db")
-    assert before + computed == list(range(0, 49, 7))
+    assert before + computed == [0, *range(1, 50, 7)]
 
 
 def test_parts_of_different_runs_are_told_apart(tmp_path, computed):
@@ -95,10 +95,10 @@ def test_different_experiments_are_joined_with_their_scores(tmp_path):
 
 def test_draws_that_are_damaged_are_left_out(tmp_path, computed):
     part(0, 1, tmp_path / "0.db")
-    sql(Store(tmp_path / "0.db"), "UPDATE chunks SET losses = zeroblob(length(losses)) WHERE start = 14")
-    with pytest.warns(ScrubbingWarning, match="draws 14 to 21 of run .* are damaged"):
+    sql(Store(tmp_path / "0.db"), "UPDATE chunks SET losses = zeroblob(length(losses)) WHERE start = 15")
+    with pytest.warns(ScrubbingWarning, match="draws 15 to 22 of run .* are damaged"):
         (run,) = merge([tmp_path / "0.db"], tmp_path / "all.db")
-    assert run.missing == (range(14, 21),)
+    assert run.missing == (range(15, 22),)
 
 
 def test_an_older_store_gets_the_new_table(tmp_path):

@@ -35,7 +35,7 @@ def test_a_resumed_run_has_the_chunks_that_it_had(store, computed, monkeypatch):
         score(BOTH, store=store, progress=interrupted(30))
     size = computed[-1] - computed[-2]
     resumes_at = computed[-1] + size
-    monkeypatch.setattr(Evaluator, "chunk_size", lambda self, roots: 10)
+    monkeypatch.setattr(Evaluator, "fitting", lambda self, one, share: 10)
     computed.clear()
     score(BOTH, store=store)
     assert computed[:2] == [resumes_at, resumes_at + size]
@@ -51,12 +51,12 @@ def test_what_is_kept_late_is_kept_on_an_interrupt(store, computed, monkeypatch)
 @pytest.mark.parametrize(
     "damage",
     [
-        "UPDATE chunks SET losses = zeroblob(length(losses)) WHERE start = 9",
-        "UPDATE chunks SET losses = substr(losses, 1, 20) WHERE start = 9",
-        "UPDATE chunks SET stop = stop + 1 WHERE start = 9",
-        "UPDATE chunks SET next_size = 1 WHERE start = 9",
-        "UPDATE chunks SET losses = (SELECT losses FROM chunks WHERE start = 0) WHERE start = 9",
-        "DELETE FROM chunks WHERE start = 9",
+        "UPDATE chunks SET losses = zeroblob(length(losses)) WHERE start = 10",
+        "UPDATE chunks SET losses = substr(losses, 1, 20) WHERE start = 10",
+        "UPDATE chunks SET stop = stop + 1 WHERE start = 10",
+        "UPDATE chunks SET next_size = 1 WHERE start = 10",
+        "UPDATE chunks SET losses = (SELECT losses FROM chunks WHERE start = 0) WHERE start = 10",
+        "DELETE FROM chunks WHERE start = 10",
     ],
 )
 def test_a_chunk_that_is_damaged_is_computed_again(store, computed, damage):
@@ -66,7 +66,7 @@ def test_a_chunk_that_is_damaged_is_computed_again(store, computed, damage):
     sql(store, damage)
     computed.clear()
     assert score(BOTH, store=store) == expected
-    assert computed[0] == 9
+    assert computed[0] == 10
 
 
 def test_chunks_that_nobody_went_on_with_are_dropped_in_the_end(store, computed):

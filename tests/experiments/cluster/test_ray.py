@@ -57,7 +57,7 @@ def in_small_chunks(monkeypatch):
     from scrubbing.experiments.cluster.workers import RayWorkers
 
     monkeypatch.setattr(RayWorkers, "chunk_size", lambda self, sample: 5)
-    monkeypatch.setattr(Evaluator, "chunk_size", lambda self, work: 5)
+    monkeypatch.setattr(Evaluator, "fitting", lambda self, one, share: 5)
 
 
 def slow_run(**settings):
