@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from scrubbing.engine.expressions import Call, Expression
-from scrubbing.engine.interpreter import Interpreter
-from scrubbing.engine.memory import Allocations, is_out_of_memory, readable
+from scrubbing.engine.interpreter import Interpreter, Meter
+from scrubbing.engine.memory import Allocations, is_out_of_memory, readable, uncollected
 from scrubbing.engine.row_sharing import Arranged, arranged
 from scrubbing.engine.sampling.streams import Sample
 from scrubbing.errors import DataError, warn
@@ -158,6 +158,7 @@ class Evaluator:
             yield slice(start, stop), values
             start = stop
 
+    @uncollected()
     def arranged(self, roots: Sequence[Expression]) -> Arranged:
         """Cheaper expressions of the same values, and the order of draws for which they are cheaper.
 
@@ -173,8 +174,8 @@ class Evaluator:
     def _measured(self, work: Arranged, draw: int) -> tuple[list[Any], int]:
         """The values of one draw, and how many draws at a time fit into memory by what it took."""
         self.interpreter.make_what_is_kept(work.roots, work.order[draw : draw + 1])
-        with Allocations() as one:
-            values, _, _ = self._finished(work, range(draw, draw + 1), 1)
+        one = Allocations()
+        values, _, _ = self._finished(work, range(draw, draw + 1), 1, one.counted)
         return values, self.fitting(one, work.share)
 
     def fitting(self, one: Allocations, share: float) -> int:
@@ -204,11 +205,14 @@ class Evaluator:
             return values, draws.start + 1, size
         return self._finished(work, draws[:size], size)
 
-    def _finished(self, work: Arranged, draws: range, size: int) -> tuple[list[Any], int, int]:
+    def _finished(
+        self, work: Arranged, draws: range, size: int, meter: Meter | None = None
+    ) -> tuple[list[Any], int, int]:
         """The values of some draws, or of fewer if memory runs out; where they stop, and the size from then on."""
         while True:
             try:
-                return self.interpreter.values(work.roots, work.order[draws.start : draws.stop]), draws.stop, size
+                some = work.order[draws.start : draws.stop]
+                return self.interpreter.values(work.roots, some, meter=meter), draws.stop, size
             except Exception as error:
                 if not is_out_of_memory(error) or len(draws) == 1:
                     raise

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from types import MappingProxyType
 from typing import Any
 
@@ -31,6 +32,7 @@ from scrubbing.graph.nodes import function_key
 
 RowsOf = Callable[[Stream | Pool], np.ndarray]
 Observer = Callable[[Expression, Mapping[Expression, Any]], None]
+Meter = Callable[[Callable[..., Any] | None, Sequence[Any], Callable[[], Any]], Any]  # `Allocations.counted`
 
 EMPTY: Mapping[Expression, Any] = MappingProxyType({})
 PIECE = 8  # rows at a time where the network is computed for all rows of the dataset: at least so many,
@@ -63,9 +65,11 @@ class Interpreter:
         """The bytes of the values that all chunks share."""
         return held_bytes((list(self._constants.values()), list(self._tables.values())))
 
-    def values(self, roots: Sequence[Expression], draws: Draws, observe: Observer | None = None) -> list[Any]:
-        """The roots' values for some draws; `observe` is called after each step."""
-        return self.on_rows(roots, RowsOfDraws(self.sample, draws), observe)
+    def values(
+        self, roots: Sequence[Expression], draws: Draws, observe: Observer | None = None, meter: Meter | None = None
+    ) -> list[Any]:
+        """The roots' values for some draws; `observe` is called after each step, and `meter` makes each."""
+        return self.on_rows(roots, RowsOfDraws(self.sample, draws), observe, meter=meter)
 
     @torch.no_grad()
     def on_rows(
@@ -74,6 +78,7 @@ class Interpreter:
         rows: RowsOf,
         observe: Observer | None = None,
         known: Mapping[Expression, Any] = EMPTY,
+        meter: Meter | None = None,
     ) -> list[Any]:
         """The roots' values, where `rows` gives the rows of a stream. A value is freed after its last use.
 
@@ -84,7 +89,15 @@ class Interpreter:
         remaining.update(roots)
         values: dict[Expression, Any] = {}
         for step in order:
-            values[step] = known[step] if step in known else self._value(step, values, rows)
+            if step in known:
+                values[step] = known[step]
+            elif meter is None:
+                values[step] = self._value(step, values, rows)
+            else:
+                fn = step.fn if isinstance(step, Call) and step.arguments else None
+                arguments = [values[argument] for argument in step.arguments]
+                values[step] = meter(fn, arguments, partial(self._value, step, values, rows))
+                del arguments  # or they would be held during the next step
             if observe is not None:
                 observe(step, values)
             for argument in () if step in known else step.arguments:

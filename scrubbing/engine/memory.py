@@ -1,10 +1,11 @@
 """How much memory a run may take, and how much a piece of work takes."""
 
+import gc
 import re
 import reprlib
 import weakref
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import suppress
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import numpy as np
@@ -43,6 +44,18 @@ def allocations_of(work: Callable[[], Any]) -> "Allocations":
     return allocations
 
 
+@contextmanager
+def uncollected() -> Iterator[None]:
+    """Without the garbage collector: planning makes many objects that stay, and it would walk through them in vain."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
+
+
 def held_bytes(values: Any) -> int:
     """The bytes of all tensors in nested containers; memory that two of them share counts once."""
     return sum(storage.nbytes() for storage in _storages(values).values())
@@ -66,8 +79,8 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 class Allocations(TorchDispatchMode):
-    """Counts the bytes of new tensors inside a `with` block: those held `now`, the most held at once (`peak`), and the
-    `largest` tensor.
+    """Counts the bytes of new tensors inside a `with` block, or of `counted` work: those held `now`, the most held at
+    once (`peak`), and the `largest` tensor.
     """
 
     @classmethod
@@ -80,17 +93,43 @@ class Allocations(TorchDispatchMode):
         self.peak = 0
         self.largest = 0
         self._held: dict[int, weakref.ref[torch.UntypedStorage]] = {}
+        self._taken: dict[Any, int] = {}  # by calls, beside what was held before
 
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        result = func(*args, **(kwargs or {}))
-        for tensor in _tensors([result]):
-            self._hold(tensor.untyped_storage(), [*args, *(kwargs or {}).values()])
+    def counted(self, fn: Callable[..., Any] | None, arguments: Sequence[Any], work: Callable[[], Any]) -> Any:
+        """What some work gives: to call a function, if there is one.
+
+        A call takes what it took before with arguments of the same shapes, since to count takes longer than most calls.
+        """
+        call = None if fn is None else (fn, *map(_shape, arguments))
+        if call in self._taken:
+            self.peak = max(self.peak, self.now + self._taken[call])
+            result = work()
+            for tensor in _tensors([result]):
+                self._hold(tensor.untyped_storage(), arguments, {})
+            return result
+        held, peak = self.now, self.peak
+        self.peak = held
+        with self:
+            result = work()
+        if call is not None:
+            self._taken[call] = self.peak - held
+        self.peak = max(peak, self.peak)
         return result
 
-    def _hold(self, storage: torch.UntypedStorage, given: Iterable[Any]) -> None:
-        key, size = storage._cdata, storage.nbytes()
-        if key in self._held or any(tensor.untyped_storage()._cdata == key for tensor in _tensors(given)):
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        result = func(*args, **kwargs)
+        for tensor in _tensors([result]):
+            self._hold(tensor.untyped_storage(), args, kwargs)
+        return result
+
+    def _hold(self, storage: torch.UntypedStorage, args: Iterable[Any], kwargs: Mapping[str, Any]) -> None:
+        key = storage._cdata
+        if key in self._held or any(given.untyped_storage()._cdata == key for given in _tensors(args)):
             return  # a view of what was there is no allocation
+        if kwargs and any(given.untyped_storage()._cdata == key for given in _tensors(kwargs.values())):
+            return
+        size = storage.nbytes()
         self._held[key] = weakref.ref(storage, lambda _: self._release(key, size))
         self.now += size
         self.peak = max(self.peak, self.now)
@@ -101,10 +140,18 @@ class Allocations(TorchDispatchMode):
         self.now -= size
 
 
+def _shape(value: Any) -> Hashable:
+    if isinstance(value, Tensor):
+        return value.shape, value.dtype
+    return tuple((tensor.shape, tensor.dtype) for tensor in _tensors([value]))
+
+
 def _tensors(values: Iterable[Any]) -> Iterator[Tensor]:
-    """The tensors among an operation's arguments or results, those in lists included."""
+    """The tensors among arguments or results, those in containers included."""
     for value in values:
         if isinstance(value, Tensor):
             yield value
         elif isinstance(value, list | tuple):
             yield from _tensors(value)
+        elif isinstance(value, dict):
+            yield from _tensors(value.values())

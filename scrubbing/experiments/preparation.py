@@ -14,7 +14,7 @@ from scrubbing.engine.evaluate import Evaluator
 from scrubbing.engine.exact import refuse_too_many_rows
 from scrubbing.engine.features import Features
 from scrubbing.engine.interpreter import Interpreter
-from scrubbing.engine.memory import Memory, memory_in_bytes
+from scrubbing.engine.memory import Memory, memory_in_bytes, uncollected
 from scrubbing.engine.outcomes import Job, Outcome, Outputs
 from scrubbing.engine.planning import Planner
 from scrubbing.engine.policy import Policy, Unclaimed
@@ -152,6 +152,7 @@ class Prepared:
         return engine_of(self.options.engine)
 
 
+@uncollected()
 def prepare(
     hypotheses: Hypotheses,
     data: Data,

@@ -1,5 +1,6 @@
 """How much memory is allowed, how much work takes, and what happens where it does not fit."""
 
+import gc
 import re
 import reprlib
 from dataclasses import dataclass
@@ -13,11 +14,13 @@ from scrubbing import DataError, Graph, Hypothesis, NodeError, ScrubbingWarning,
 from scrubbing.engine.contract import LOOKED_AT
 from scrubbing.engine.memory import (
     DEFAULT,
+    Allocations,
     allocations_of,
     held_bytes,
     is_out_of_memory,
     memory_in_bytes,
     readable,
+    uncollected,
 )
 
 KIB = 1024
@@ -57,6 +60,45 @@ def test_a_peak_is_what_is_held_at_once():
     held = torch.zeros(100 * KIB, dtype=torch.uint8)
     found = allocations_of(lambda: held[:KIB] + 1)  # a view of what was there before does not count
     assert (found.peak, found.largest) == (KIB, KIB)
+
+
+def test_calls_take_what_they_took_with_arguments_of_these_shapes():
+    """Work that is counted call by call takes what it takes when every operation is counted."""
+    asked: list[int] = []
+
+    def padded(x: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        asked.append(len(x))
+        return torch.cat([x] * 8)[: len(x)] + 1, x.view(-1)  # eight times as much on the way; a view is nothing new
+
+    def work(metered):
+        x = metered(None, [], lambda: torch.zeros(KIB, dtype=torch.uint8))
+        first, same = metered(padded, [x], lambda: padded(x))
+        second, _ = metered(padded, [first], lambda: padded(first))
+        del first, same
+        wide = metered(None, [], lambda: torch.zeros(3 * KIB, dtype=torch.uint8))
+        return second, metered(padded, [wide], lambda: padded(wide))
+
+    by_call = Allocations()
+    kept = work(by_call.counted)
+    with Allocations() as by_operation:
+        again = work(lambda fn, arguments, compute: compute())
+    assert (by_call.peak, by_call.largest) == (by_operation.peak, by_operation.largest)
+    assert by_call.now == by_operation.now
+    assert by_call.peak > 24 * KIB
+    assert asked == [KIB, KIB, 3 * KIB] * 2
+    del kept, again
+    assert by_call.now == by_operation.now == 0
+
+
+@pytest.mark.parametrize("enabled", [True, False])
+def test_what_is_uncollected_leaves_the_collector_as_it_was(enabled):
+    (gc.enable if enabled else gc.disable)()
+    try:
+        with pytest.raises(ZeroDivisionError), uncollected():
+            1 / gc.isenabled()
+        assert gc.isenabled() == enabled
+    finally:
+        gc.enable()
 
 
 def test_shared_storage_is_held_once():
