@@ -22,6 +22,7 @@ class Component:
     """
 
     __call__: ClassVar[Callable[..., Any]]
+    folds: ClassVar[bool] = False  # whether f(a, b, c) is f(f(a, b), c), which then shares f(a, b) with f(a, b, d)
 
     def lower(self, arguments: "tuple[Expression, ...]", call: "Caller") -> "Expression | None":
         """The same value, written in calls that are cheaper or shared with other nodes; None if there are none."""

@@ -114,6 +114,7 @@ class Expressions:
 
     def __init__(self) -> None:
         self._known: dict[Any, Expression] = {}
+        self._folds: dict[Component, dict[tuple[Expression, Expression], Expression]] = {}
         self._forwards: dict[Any, tuple[Graph, dict[str, Expression]]] = {}  # the graph stays, or its id is used again
 
     def forward(self, graph: Graph, name: str, streams: Mapping[str, Stream]) -> Expression:
@@ -167,12 +168,23 @@ class Expressions:
 
     def call(self, fn: Callable[..., Any], arguments: tuple[Expression, ...], name: str = "") -> Expression:
         """A function applied to expressions, lowered if it is a `Component`; `name` is the node's."""
+        if isinstance(fn, Component) and fn.folds and len(arguments) > 2:
+            return self._folded(fn, arguments)
         key = (fn if isinstance(fn, Component) else function_key(fn), *map(id, arguments))
         found = self._known.get(key)
         if found is None:
             lowered = fn.lower(arguments, self.call) if isinstance(fn, Component) else None
             found = self._known[key] = lowered or Call(fn, arguments, len(self._known), name)
         return found
+
+    def _folded(self, fn: Component, arguments: tuple[Expression, ...]) -> Expression:
+        """As `call`, two arguments at a time. (Each term of each stream comes by here.)"""
+        known = self._folds.setdefault(fn, {})
+        total = arguments[0]
+        for argument in arguments[1:]:
+            pair = total, argument
+            total = known.get(pair) or known.setdefault(pair, self.call(fn, pair))
+        return total
 
     def assembled(self, value: Expression, axis: int, positions: int) -> Expression:
         """An expression whose positions come from different rows."""

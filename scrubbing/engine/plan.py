@@ -147,11 +147,11 @@ class _Walk:
         image, found = self.h.image(name), self.rules(name)
         if found.is_plain and name != self.h.I.output:
             return self.planner.on(x, self.h.G, image)
-        arguments: list[Expression] = []
+        arguments, plain = list[Expression](), self.planner.all_on(x, self.h.G)
         for taken in found.inputs:
             match taken:
                 case OwnInput(p):
-                    arguments.append(self.planner.on(x, self.h.G, p))
+                    arguments.append(plain[p])
                 case OpenInput():
                     arguments.append(self._unclaimed(name, taken, path, x))
                 case ClaimedInput():

@@ -1,6 +1,6 @@
 """The expressions that a hypothesis is planned with: features, forward passes, and what stands in for an open input."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
@@ -55,6 +55,19 @@ class Dataset(Protocol):
         ...
 
 
+class _Forward(dict[str, Expression]):
+    """The nodes and columns of a graph on one stream, as far as they were asked for."""
+
+    def __init__(self, expressions: Expressions, graph: Graph, stream: Stream) -> None:
+        super().__init__()
+        self.expressions, self.graph, self.stream = expressions, graph, stream
+
+    def __missing__(self, name: str) -> Expression:
+        columns = dict.fromkeys(upstream_columns(self.graph, name), self.stream)
+        self[name] = self.expressions.forward(self.graph, name, columns)
+        return self[name]
+
+
 class Planner:
     """Turns hypotheses into expressions."""
 
@@ -62,8 +75,8 @@ class Planner:
         self.policy = policy
         self.dataset = dataset
         self.expressions = Expressions()
+        self._on: dict[tuple[int, Stream], _Forward] = {}
         # With the graphs, whose ids would be used again.
-        self._on: dict[tuple[int, str, Stream], tuple[Graph, Expression]] = {}
         self._read_alike: dict[tuple[int, str, int], tuple[Graph, Classes]] = {}
 
     def plain(self, graph: Graph, stream: Stream) -> Expression:
@@ -72,11 +85,14 @@ class Planner:
 
     def on(self, stream: Stream, graph: Graph, name: str) -> Expression:
         """A node or column by an ordinary forward pass on one stream."""
-        known = id(graph), name, stream
+        return self.all_on(stream, graph)[name]
+
+    def all_on(self, stream: Stream, graph: Graph) -> Mapping[str, Expression]:
+        """Any node or column by an ordinary forward pass on one stream; each is planned when it is asked for."""
+        known = id(graph), stream
         if known not in self._on:
-            columns = dict.fromkeys(upstream_columns(graph, name), stream)
-            self._on[known] = graph, self.expressions.forward(graph, name, columns)
-        return self._on[known][1]
+            self._on[known] = _Forward(self.expressions, graph, stream)
+        return self._on[known]
 
     def feature(self, hypothesis: Hypothesis, name: str) -> Feature:
         """The value of a node of I, as a feature of the data."""

@@ -4,7 +4,7 @@ The planner, exact mode, attribution and the random controls all read this table
 """
 
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Literal
 
 from scrubbing.engine.policy import Policy, mean
@@ -87,24 +87,28 @@ def rules(h: Hypothesis, policy: Policy, name: str) -> Rules:
     children, read, inputs = h.claimed_inputs(name), frozenset(h.read_columns(name)), h.G[h.image(name)].inputs
     passed = h.passed_columns(name)
     if not children and h.G.upstream_columns[h.image(name)] <= passed:
-        return Rules(tuple(map(OwnInput, inputs)))  # a shortcut for nodes with many inputs
-    return Rules(
-        tuple(
-            _claimed(h, policy, p, children[p]) if p in children else _unclaimed(h, policy, name, p, read, passed)
-            for p in inputs
-        )
-    )
+        return Rules(tuple(map(_own, inputs)))  # a shortcut for nodes with many inputs
+    keeps = h.I[name].keeps
+
+    def taken(p: str) -> ClaimedInput | OwnInput | OpenInput:
+        if p in children:
+            return _claimed(h, policy, p, children[p])
+        return _own(p) if p in keeps else _unclaimed(h, policy, p, read, passed)
+
+    return Rules(tuple(map(taken, inputs)))
+
+
+# Made once for each name: a node may read all heads below it.
+_own = lru_cache(maxsize=None)(OwnInput)
 
 
 def _unclaimed(
-    h: Hypothesis, policy: Policy, name: str, p: str, read: frozenset[str], passed: frozenset[str]
+    h: Hypothesis, policy: Policy, p: str, read: frozenset[str], passed: frozenset[str]
 ) -> OwnInput | OpenInput:
     upstream = upstream_columns(h.G, p)
-    if p in h.I[name].keeps:
-        return OwnInput(p)
     own = upstream & (passed if p in h.G else read)
     if own and own == upstream:
-        return OwnInput(p)
+        return _own(p)
     return OpenInput(p, own, upstream - own, averaged=policy.unclaimed != "resample" and p in h.G and not own)
 
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import reduce
 from typing import TYPE_CHECKING, Annotated, Literal, Unpack
 
 import numpy as np
@@ -22,9 +21,9 @@ from scrubbing.graph.data import Data, as_array
 from scrubbing.graph.hypothesis import Hypothesis
 from scrubbing.lens.components.direct import Along, Constant, Pulled, Terms, Unembedded, Weighted
 from scrubbing.lens.components.loss import WeightedCrossEntropy
-from scrubbing.lens.components.positions import At, EvaluatedPositions, restricted
+from scrubbing.lens.components.positions import At, EvaluatedPositions, Take, restricted
 from scrubbing.lens.components.readout import Readout
-from scrubbing.lens.components.residual import ResidualReader, Scale, Sum, terms_of, written
+from scrubbing.lens.components.residual import ResidualReader, Scale, summed, terms_of, written
 from scrubbing.lens.language_data import check_whole_numbers
 from scrubbing.score.statistics import mean_interval
 from scrubbing.score.tables import Printed, decimals_for, estimate, titled
@@ -139,7 +138,7 @@ class _Directions:
         _, readout = _readout(h.G)
         arguments, weights = _planned(prepared, h, name)
         plain = tuple(planner.on(References(), h.G, i) for i in h.G[name].inputs)
-        at = At(call(EvaluatedPositions(), (weights,)), weights)
+        at = At(call(EvaluatedPositions(), (weights,)), Take(weights))
         tokens = tuple(planner.expressions.leaf(column, References()) for column in columns)
         unembedded = call(Unembedded(readout), (at.index, *tokens))
         runs = {"clean": plain, "own": arguments}
@@ -182,7 +181,7 @@ def _size(reader: ResidualReader, arguments: tuple[Expression, ...], at: At, cal
     """The scale of the final norm in one run."""
     if reader.scale_apart:
         return restricted(arguments[-1], at, call)
-    total = reduce(lambda sum_, term: call(Sum(), (sum_, term)), written(terms_of(arguments), call))
+    total = summed(written(terms_of(arguments), call), call)
     return restricted(call(Scale(reader), (total,)), at, call)
 
 

@@ -17,9 +17,11 @@ from scrubbing.lens.components.residual import (
     OutputProjection,
     Resid,
     ResidualReader,
-    Sum,
+    Terms,
+    before_writing,
     by_matrix,
     difference,
+    summed,
     terms_of,
     written,
 )
@@ -60,17 +62,22 @@ def _groups(readout: Readout, network: Call, others: Sequence[Expression], rows:
     for other, terms in changed.items():
         if not terms:
             continue
-        by_writes.setdefault(frozenset(write for write, _ in terms), []).append(other)
+        by_writes.setdefault(frozenset(by_matrix(terms)), []).append(other)
     groups: list[Group] = []
     whole: dict[Expression, tuple[Expression, ...]] = {}
     for key, members in by_writes.items():
-        writes = tuple(dict.fromkeys(write for write, _ in changed[members[0]] if write is not None))
+        writes = tuple(write for write in by_matrix(changed[members[0]]) if write is not None)
         if len(writes) == len(key) and _folding_pays(readout, writes, len(members) * rows):
-            zs = {o: by_matrix(changed[o], call) for o in members}
-            groups.append((writes, {o: tuple(z[write] for write in writes) for o, z in zs.items()}))
+            groups.append((writes, {o: _changes(writes, changed[o], call) for o in members}))
         else:
-            whole |= {o: (call(Sum(), written(changed[o], call)),) for o in members}
+            whole |= {o: (summed(written(changed[o], call), call),) for o in members}
     return [*groups, ((), whole)] if whole else groups
+
+
+def _changes(writes: Sequence[OutputProjection], terms: Terms, call: Caller) -> tuple[Expression, ...]:
+    """What some matrices write, all that they do."""
+    by_write = by_matrix(terms)
+    return tuple(before_writing(by_write[write], terms, call) for write in writes)
 
 
 def _folding_pays(readout: Readout, writes: Sequence[OutputProjection], rows: int) -> bool:

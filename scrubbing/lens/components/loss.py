@@ -9,7 +9,7 @@ from torch import Tensor
 from scrubbing.engine.component import Component
 from scrubbing.engine.expressions import Call, Caller, Expression
 from scrubbing.lens.components.comparing import Chosen, Final, Labels, compared
-from scrubbing.lens.components.positions import At, EvaluatedPositions, Index, Weights, restricted
+from scrubbing.lens.components.positions import At, EvaluatedPositions, Index, Take, Weights, restricted
 from scrubbing.lens.components.readout import Logits, Readout
 from scrubbing.lens.components.residual import terms_of, written
 
@@ -37,7 +37,7 @@ class WeightedCrossEntropy(Component):
         if not terms:
             return None  # all of them cancel
         index = call(EvaluatedPositions(), (weights,))
-        at = At(index, weights)
+        at = At(index, Take(weights))
         return call(LossAt(logits.fn), (index, labels, weights, *(restricted(term, at, call) for term in terms)))
 
 

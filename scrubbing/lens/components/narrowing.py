@@ -86,7 +86,7 @@ class _Narrowing:
         value, at = taken
         if value not in self.whole:
             return self.read_at[value][at]
-        return self._call_near(value)(Take(at.weights), (self.new[value], self.new[at.index]))
+        return self._call_near(value)(at.take, (self.new[value], self.new[at.index]))
 
     def _taken(self, step: Expression) -> tuple[Expression, At] | None:
         """The value that is read at some positions, and where; None for what is read as it is.
@@ -112,7 +112,7 @@ class _Narrowing:
 def _taken(step: Expression) -> tuple[Expression, At] | None:
     """The value that is read at some positions, and where; None for what is no `Take` with known weights."""
     if isinstance(step, Call) and isinstance(step.fn, Take) and step.fn.weights is not None:
-        return step.arguments[0], At(step.arguments[1], step.fn.weights)
+        return step.arguments[0], At(step.arguments[1], step.fn)
     return None
 
 

@@ -56,7 +56,7 @@ class Take(Component):
         """What is written to the stream is known by what it is written from, so that it can be compared."""
         value, index = arguments
         if self.weights is not None and isinstance(value, Call) and isinstance(value.fn, Linear):
-            return value.fn.restricted(value.arguments, At(index, self.weights), call)
+            return value.fn.restricted(value.arguments, At(index, self), call)
         return None
 
     def __call__(self, value: Tensor, at: Index) -> Tensor:
@@ -68,10 +68,16 @@ class Take(Component):
 
 @dataclass(frozen=True)
 class At:
-    """The positions needed, as expressions: their index, and the weights that it comes from."""
+    """The positions needed: their index, and what takes values there, with the weights that the index comes from."""
 
     index: Expression
-    weights: Expression
+    take: Take
+
+    @property
+    def weights(self) -> Expression:
+        """The weights that the index comes from."""
+        assert self.take.weights is not None  # for the type checker
+        return self.take.weights
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,4 +104,4 @@ class Linear(Restrictable):
 
 def restricted(value: Expression, at: At, call: Caller) -> Expression:
     """A value at the positions needed."""
-    return call(Take(at.weights), (value, at.index))  # a call, so that it is known when asked for again
+    return call(at.take, (value, at.index))  # a call, so that it is known when asked for again

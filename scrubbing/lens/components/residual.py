@@ -1,7 +1,7 @@
 """What is written to and read from the residual stream, which is a sum of terms."""
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import reduce
 
@@ -35,11 +35,13 @@ class Summing(Component):
 class Sum(Summing, Restrictable):
     """The sum of its inputs."""
 
+    folds = True
+
     def __call__(self, *terms: Tensor) -> Tensor:
         return reduce(torch.add, terms)
 
 
-SUM = Sum()  # one object: its hash is made once, and planning adds up every term of every stream
+SUM = Sum()  # one object: its hash is made once
 
 
 @dataclass(frozen=True, eq=False)
@@ -152,7 +154,7 @@ class ResidualReader(Summing, Restrictable):
         terms, scale = written(terms_of(arguments[of_stream]), call), arguments[of_stream.stop :]
         if not terms:
             return None
-        total = reduce(lambda sum_, term: call(SUM, (sum_, term)), terms)
+        total = summed(terms, call)
         return call(self, (total, *scale)) if (total, *scale) != arguments else None
 
 
@@ -178,8 +180,7 @@ class Scale(Summing, Restrictable):
         return norm.scale(norm.centred(self.reader.stream(*terms)))
 
 
-# A stream told apart: how often each term is added, with the matrix that wrote it if it is a `z`.
-Terms = Counter[tuple[OutputProjection | None, Expression]]
+Terms = Counter[Expression]  # a stream told apart: how often each term is added
 
 
 def terms_of(arguments: Iterable[Expression]) -> Terms:
@@ -188,15 +189,14 @@ def terms_of(arguments: Iterable[Expression]) -> Terms:
     waiting = [(argument, 1) for argument in arguments]
     while waiting:
         argument, times = waiting.pop()
-        match argument:
-            case Call(Sum(), parts):
-                waiting += [(part, times) for part in parts]
-            case Call(Difference(), (value, guess)):
-                waiting += [(value, times), (guess, -times)]
-            case Call(OutputProjection() as write, (z,)):
-                terms[write, z] += times
-            case _:
-                terms[None, argument] += times
+        fn = argument.fn if isinstance(argument, Call) else None
+        if isinstance(fn, Sum):
+            waiting += [(part, times) for part in argument.arguments]
+        elif isinstance(fn, Difference):
+            value, guess = argument.arguments
+            waiting += [(value, times), (guess, -times)]
+        else:
+            terms[argument] += times
     return Counter({term: times for term, times in terms.items() if times})
 
 
@@ -207,27 +207,43 @@ def difference(terms: Terms, others: Terms) -> Terms:
     return Counter({term: times for term, times in left.items() if times})
 
 
-def by_matrix(terms: Terms, call: Caller) -> dict[OutputProjection | None, Expression]:
-    """What each matrix writes, and under None what no matrix did: sums of the terms as often as they count."""
-    groups: dict[OutputProjection | None, list[tuple[Expression, int]]] = {}
-    for (write, value), times in terms.items():
-        groups.setdefault(write, []).append((value, times))
-    return {write: _combined(members, call) for write, members in groups.items()}
+def by_matrix(terms: Terms) -> dict[OutputProjection | None, list[Expression]]:
+    """The terms that each matrix wrote, and under None those that no matrix did."""
+    groups: dict[OutputProjection | None, list[Expression]] = {}
+    for term in terms:
+        write = term.fn if isinstance(term, Call) and isinstance(term.fn, OutputProjection) else None
+        groups.setdefault(write, []).append(term)
+    return groups
 
 
 def written(terms: Terms, call: Caller) -> tuple[Expression, ...]:
-    """The terms as few values to be added."""
-    groups = by_matrix(terms, call)
-    values = [call(write, (z,)) if write else z for write, z in groups.items()]
+    """The terms as few values to be added: what one matrix writes is added up before it is written."""
+    values: list[Expression] = []
+    for write, members in by_matrix(terms).items():
+        if len(members) == 1 and terms[members[0]] == 1:
+            values += members
+        else:
+            combined = before_writing(members, terms, call)
+            values.append(combined if write is None else call(write, (combined,)))
     return tuple(sorted(values, key=_order))
 
 
-def _combined(members: list[tuple[Expression, int]], call: Caller) -> Expression:
-    if len(members) == 1 and members[0][1] == 1:
-        return members[0][0]
-    members = sorted(members, key=lambda member: (-member[1], _order(member[0])))
-    values, times = zip(*members, strict=True)
+def summed(values: tuple[Expression, ...], call: Caller) -> Expression:
+    """The sum of some values."""
+    return values[0] if len(values) == 1 else call(SUM, values)
+
+
+def before_writing(members: Sequence[Expression], terms: Terms, call: Caller) -> Expression:
+    """The sum of some terms, as often as they count, of one matrix: of the values that it writes (of none, theirs)."""
+    counted = [(_before_writing(member), terms[member]) for member in members]
+    if len(counted) == 1 and counted[0][1] == 1:
+        return counted[0][0]
+    values, times = zip(*sorted(counted, key=lambda pair: (-pair[1], _order(pair[0]))), strict=True)
     return call(Combination(times), values)
+
+
+def _before_writing(term: Expression) -> Expression:
+    return term.arguments[0] if isinstance(term, Call) and isinstance(term.fn, OutputProjection) else term
 
 
 def _order(value: Expression) -> int:

@@ -21,6 +21,7 @@ from scrubbing.lens.components.residual import (
     OutputProjection,
     ResidualReader,
     Sum,
+    before_writing,
     by_matrix,
     difference,
     terms_of,
@@ -38,35 +39,44 @@ def call(fn, *arguments):
 
 def test_sums_and_differences_are_taken_apart():
     error = call(Difference(), A, call(Sum(), B, call(ONE, Z)))
-    assert terms_of([call(Sum(), C, error), A]) == Counter({(None, C): 1, (None, A): 2, (None, B): -1, (ONE, Z): -1})
-    assert terms_of([call(Difference(), B, error)]) == {(None, B): 2, (None, A): -1, (ONE, Z): 1}
+    assert terms_of([call(Sum(), C, error), A]) == Counter({C: 1, A: 2, B: -1, call(ONE, Z): -1})
+    assert terms_of([call(Difference(), B, error)]) == {B: 2, A: -1, call(ONE, Z): 1}
 
 
 def test_equal_terms_cancel_and_leave_nothing():
     error = call(Difference(), A, B)
-    assert terms_of([error, B]) == {(None, A): 1}
+    assert terms_of([error, B]) == {A: 1}
     assert terms_of([error, call(Difference(), B, A)]) == {}
-    assert terms_of([call(ONE, Z), call(Difference(), A, call(ONE, Z))]) == {(None, A): 1}
+    assert terms_of([call(ONE, Z), call(Difference(), A, call(ONE, Z))]) == {A: 1}
     assert terms_of([call(ONE, Z), call(Difference(), A, call(OTHER, Z))]) == {
-        (ONE, Z): 1,
-        (None, A): 1,
-        (OTHER, Z): -1,
+        call(ONE, Z): 1,
+        A: 1,
+        call(OTHER, Z): -1,
     }
 
 
 def test_what_is_left_of_a_sum_when_another_is_subtracted():
     left = difference(terms_of([A, B, B, call(ONE, Z)]), terms_of([B, C, call(ONE, Z)]))
-    assert left == {(None, A): 1, (None, B): 1, (None, C): -1}
+    assert left == {A: 1, B: 1, C: -1}
     assert 0 not in left.values()
     assert difference(terms_of([A]), terms_of([A])) == {}
 
 
 def test_what_one_matrix_writes_is_added_up_before_it_is_written():
     terms = terms_of([call(ONE, Z), call(Difference(), A, call(ONE, Y)), call(OTHER, Z)])
-    assert by_matrix(terms, TABLE.call) == {ONE: call(Combination((1, -1)), Z, Y), None: A, OTHER: Z}
+    assert by_matrix(terms) == {ONE: [call(ONE, Y), call(ONE, Z)], None: [A], OTHER: [call(OTHER, Z)]}
+    assert before_writing([call(ONE, Y), call(ONE, Z)], terms, TABLE.call) is call(Combination((1, -1)), Z, Y)
     values = written(terms, TABLE.call)
     assert set(values) == {A, call(ONE, call(Combination((1, -1)), Z, Y)), call(OTHER, Z)}
     assert written(Counter(dict(reversed(terms.items()))), TABLE.call) == values
+
+
+def test_sums_that_begin_alike_share_what_they_begin_with():
+    short, long = call(Sum(), A, B, C), call(Sum(), A, B, C, Z)
+    assert isinstance(short, Call)
+    assert isinstance(long, Call)
+    assert long.arguments == (short, Z)
+    assert short.arguments == (call(Sum(), A, B), C)
 
 
 def test_a_combination_adds_each_input_as_often_as_it_says():
