@@ -12,7 +12,7 @@ from scrubbing.score.participation import Participation
 from scrubbing.score.population import Population
 from scrubbing.score.score import Score
 from scrubbing.score.self_donors import hull, self_donors
-from scrubbing.score.statistics import Column, Design, interval_of_ratio, kind_of_ratio
+from scrubbing.score.statistics import Column, Design, Ratio
 from scrubbing.score.stopping import Stopping
 from scrubbing.score.vacuity import Vacuity
 
@@ -49,23 +49,21 @@ def make_score(
         design = stopping.design(design or Design.independent(len(rows)))
     own, unexplained = donated or Participation(), donated_baseline or Participation()
     losses, before = own.column(S), unexplained.column(B)
-    kept, gaps = before - losses, before - Column(original)
+    ratio = Ratio(before - losses, before - Column(original), design)
     itself = None
     if population is not None and stopping is None:
         itself = self_donors(own, rows, original, before, S, population)
     score = Score(
         name=name,
         recovered=None if nothing_to_recover else float(np.mean(B - S)) / gap,
-        interval=None
-        if nothing_to_recover
-        else hull(interval_of_ratio(kept, gaps, design=design, signed=False), itself),
+        interval=None if nothing_to_recover else hull(ratio.interval(signed=False), itself),
         original=float(original.mean()),
         baseline=float(B.mean()),
         scrubbed=float(S.mean()),
         references=len(rows),
         draws=draws,
         seed=seed,
-        settings={**settings, "interval": kind_of_ratio(kept, gaps, design)},
+        settings={**settings, "interval": ratio.kind},
         readings={
             name: mean_metric(
                 own.column(values, losses=name == "loss"),

@@ -1,10 +1,10 @@
 """Intervals and tests, each from its published formula."""
 
 from scrubbing.score.statistics.choosing import (
+    Ratio,
     interval_of_mean,
     interval_of_ratio,
     interval_of_share,
-    kind_of_ratio,
     p_of_mean,
     reach,
     too_few,
@@ -31,6 +31,7 @@ __all__ = [
     "Clustering",
     "Column",
     "Design",
+    "Ratio",
     "Values",
     "added_by_unit",
     "all_pairs_max_t",
@@ -48,7 +49,6 @@ __all__ = [
     "interval_of_ratio",
     "interval_of_share",
     "intraclass",
-    "kind_of_ratio",
     "max_t",
     "mean_interval",
     "moments",

@@ -9,7 +9,8 @@ Where one looked at references while they were drawn, each has a counterpart tha
 """
 
 import math
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 from jaxtyping import Float
@@ -27,6 +28,66 @@ FEWEST = 20  # independent units, below which no interval is honest without a mo
 FURTHER = 4.0  # times what there is to recover (root mean square): how much a reference of which none was seen may lose
 
 
+@dataclass(frozen=True, eq=False)
+class Ratio:
+    """A ratio of two means over the same references, with what its interval is made of: each is computed once."""
+
+    numerator: Column
+    denominator: Column
+    design: Design | None = None
+
+    @classmethod
+    def of(cls, numerator: Values, denominator: Values, design: Design | None = None) -> "Ratio":
+        """The ratio of two means, of columns or of values that have no donors."""
+        return cls(as_column(numerator), as_column(denominator), design)
+
+    @cached_property
+    def moments(self) -> Moments:
+        """Of the numerator and the denominator."""
+        return moments([self.numerator, self.denominator], self.design)
+
+    @cached_property
+    def law(self) -> Critical | Looking:
+        """Of the numerator less the ratio times the denominator."""
+        return critical_of(self.moments, self.design)
+
+    @cached_property
+    def carried_by(self) -> str:
+        """By "few kept" or "few lost" references, or by many."""
+        return _carried_by(self.numerator, self.denominator, self.design)
+
+    def interval(self, *, confidence: float = 0.95, signed: bool = True) -> Interval | None:
+        """As `interval_of_ratio`."""
+        if self.moments.df < 1:
+            return None
+        if self.carried_by == "many":
+            return ratios_within(self.moments, *self.law.bounds(confidence)[::-1])
+        a, b, design = self.numerator, self.denominator, self.design
+        rare = a if self.carried_by == "few kept" else b - a
+        rare = replace(rare, values=_beyond_rounding(rare.values, b))
+        bottom = mean_interval(b, confidence=confidence, design=design)
+        assert bottom is not None  # for the type checker: there are two units
+        top = _rare_interval(rare, b, design, confidence=confidence, signed=signed)
+        ends = ratio_of_intervals(rare.mean(), top, b.mean(), bottom)
+        if ends is None or self.carried_by == "few kept":
+            return ends
+        return 1 - ends[1], 1 - ends[0]
+
+    @property
+    def kind(self) -> str:
+        """The name of the interval."""
+        if self.moments.df < 1 or not self.denominator.mean():
+            return "none"
+        rare = self.carried_by != "many"
+        if self.design is not None and self.design.tightest_at is not None:
+            return f"{'rare events' if rare else 'asymptotic'} confidence sequence, valid however often one looks"
+        if rare:
+            return "Fay and Feuer"
+        if not isinstance(self.law, Critical) or self.law.bootstrapped is None:
+            return "Fieller"
+        return "Fieller, bootstrapped t" + (" or Fay and Feuer" if self.law.heavy is not None else "")
+
+
 def interval_of_ratio(
     numerator: Values,
     denominator: Values,
@@ -40,39 +101,7 @@ def interval_of_ratio(
     Where the numerator is made by few references, or what it lacks of the denominator, one of which none was seen is
     taken to move it by four times the denominator; without `signed`, by what was seen only in the seen direction.
     """
-    a, b = as_column(numerator), as_column(denominator)
-    found = moments([a, b], design)
-    if found.df < 1:
-        return None
-    kind = _kind(a, b, design)
-    if kind == "fieller":
-        return ratios_within(found, *critical_of(found, design).bounds(confidence)[::-1])
-    rare = a if kind == "few kept" else b - a
-    rare = replace(rare, values=_beyond_rounding(rare.values, b))
-    bottom = mean_interval(b, confidence=confidence, design=design)
-    assert bottom is not None  # for the type checker: there are two units
-    top = _rare_interval(rare, b, design, confidence=confidence, signed=signed)
-    ends = ratio_of_intervals(rare.mean(), top, b.mean(), bottom)
-    if ends is None or kind == "few kept":
-        return ends
-    return 1 - ends[1], 1 - ends[0]
-
-
-def kind_of_ratio(numerator: Values, denominator: Values, design: Design | None = None) -> str:
-    """The name of a ratio's interval."""
-    a, b = as_column(numerator), as_column(denominator)
-    found = moments([a, b], design)
-    if found.df < 1 or not b.mean():
-        return "none"
-    looked, rare = design is not None and design.tightest_at is not None, _kind(a, b, design) != "fieller"
-    if looked:
-        return f"{'rare events' if rare else 'asymptotic'} confidence sequence, valid however often one looks"
-    law = critical_of(found, design)
-    if rare:
-        return "Fay and Feuer"
-    if not isinstance(law, Critical) or law.bootstrapped is None:
-        return "Fieller"
-    return "Fieller, bootstrapped t" + (" or Fay and Feuer" if law.heavy is not None else "")
+    return Ratio.of(numerator, denominator, design).interval(confidence=confidence, signed=signed)
 
 
 def interval_of_mean(
@@ -154,11 +183,10 @@ def too_few(numerator: Values, denominator: Values, design: Design | None = None
 
 def too_heavy(numerator: Values, denominator: Values, design: Design | None = None) -> bool:
     """Whether so few references make the variance that no interval is honest, and yet too many to be rare events."""
-    found = moments([numerator, denominator], design)
-    if found.df < FEWEST - 1:
+    ratio = Ratio.of(numerator, denominator, design)
+    if ratio.moments.df < FEWEST - 1:
         return False
-    rare = _kind(as_column(numerator), as_column(denominator), design) != "fieller"
-    return not rare and is_heavy(_parts(found, design))
+    return ratio.carried_by == "many" and is_heavy(_parts(ratio.moments, design))
 
 
 def reach(gap: Float[np.ndarray, " reference"]) -> float:
@@ -173,12 +201,12 @@ def _contrast(found: Moments) -> Float[np.ndarray, " column"]:
     return np.array([1.0, -top / bottom if bottom else 0.0])
 
 
-def _kind(a: Column, b: Column, design: Design | None) -> str:
+def _carried_by(a: Column, b: Column, design: Design | None) -> str:
     if _may_be_rare(a, design):
         for values, kind in ((b.values - a.values, "few lost"), (a.values, "few kept")):
             if is_rare(_by_unit(_beyond_rounding(values, b), design)):
                 return kind
-    return "fieller"
+    return "many"
 
 
 def _beyond_rounding(values: Float[np.ndarray, " reference"], b: Column) -> Float[np.ndarray, " reference"]:

@@ -5,11 +5,11 @@ import pytest
 
 from scrubbing.score.statistics import (
     Design,
+    Ratio,
     difference_of_ratios,
     interval_of_mean,
     interval_of_ratio,
     interval_of_share,
-    kind_of_ratio,
     mean_interval,
     p_of_mean,
     quantile,
@@ -90,8 +90,8 @@ def test_means_ratios_and_differences_are_wider_by_one_boundary():
     ):
         plain, sequence = (np.diff(of(d))[0] for d in (Design(np.arange(600)), looked(600)))
         assert sequence == pytest.approx(wider * plain, rel=0.1)
-    assert kind_of_ratio(kept, gap, looked(600)).startswith("asymptotic confidence sequence")
-    assert kind_of_ratio(gap, gap, looked(600)).startswith("rare events confidence sequence")
+    assert Ratio.of(kept, gap, looked(600)).kind.startswith("asymptotic confidence sequence")
+    assert Ratio.of(gap, gap, looked(600)).kind.startswith("rare events confidence sequence")
 
 
 def test_a_test_and_its_interval_agree():

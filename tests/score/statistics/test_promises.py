@@ -13,12 +13,12 @@ from simulations.table import SITUATIONS
 from simulations.tails import lognormal, ordinary, rare
 
 from scrubbing.score.statistics import (
+    Ratio,
     conditional_value_at_risk,
     fieller,
     interval_of_mean,
     interval_of_ratio,
     interval_of_share,
-    kind_of_ratio,
     p_of_mean,
     reach,
     sign_flip,
@@ -89,11 +89,11 @@ def test_failures_of_unequal_size_may_be_exceeded_and_equal_ones_not():
 
 def test_the_kind_of_interval_is_named():
     rng = np.random.default_rng(0)
-    assert kind_of_ratio(*ordinary(rng, 200)) == "Fieller"
+    assert Ratio.of(*ordinary(rng, 200)).kind == "Fieller"
     skewed = -np.log1p(-(np.arange(50) + 0.5) / 50)  # the quantiles of an exponential law
-    assert kind_of_ratio(2 - skewed, np.full(50, 2.0)) == "Fieller, bootstrapped t"
-    assert kind_of_ratio(*lognormal(1.5)(rng, 200)) == "Fieller, bootstrapped t or Fay and Feuer"
-    assert kind_of_ratio(*rare(0.005, 5.2)(rng, 100)) == "Fay and Feuer"
+    assert Ratio.of(2 - skewed, np.full(50, 2.0)).kind == "Fieller, bootstrapped t"
+    assert Ratio.of(*lognormal(1.5)(rng, 200)).kind == "Fieller, bootstrapped t or Fay and Feuer"
+    assert Ratio.of(*rare(0.005, 5.2)(rng, 100)).kind == "Fay and Feuer"
     kept, gap = ordinary(rng, 200)
     assert interval_of_ratio(kept, gap) == fieller(kept, gap)
 
