@@ -1,5 +1,6 @@
 """Settings that all tests share."""
 
+import gc
 import os
 import sys
 from collections.abc import Iterator
@@ -32,6 +33,12 @@ os.environ["SCRUBBING_STORE"] = "off"
 
 # Small tensors: a second thread costs more than it brings, and far more where another process has the core.
 torch.set_num_threads(1)
+
+
+def pytest_collection_finish() -> None:
+    """What is imported stays: the collector would walk through it again and again."""
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 20)
 
 
 @contextmanager

@@ -10,6 +10,7 @@ import pytest
 ROOT = Path(__file__).parent.parent.parent
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux limits what a process allocates, without mapped files")
 def test_data_larger_than_memory_are_scored_from_a_mapped_file(tmp_path):
     command = [sys.executable, "-m", "tests.mapped", str(tmp_path / "tokens.npy")]

@@ -107,6 +107,7 @@ def test_tests_of_stopped_scores_are_of_sequences():
 # -- choices among many
 
 
+@pytest.mark.slow
 def test_the_winner_and_all_differences_at_once():
     situation = SITUATIONS["the best of 6 equal ones"]
     found = {of: one.value for of, one in situation.measured(40).items()}

@@ -35,6 +35,7 @@ def test_it_is_known_by_its_weights(published):
     assert "100000 strings, 26.4% of them balanced" in published.about["rows"]
 
 
+@pytest.mark.slow
 def test_rows_0a_to_2b_are_as_published(published):
     names = ["0a", "0b", "1a", "1b", "2a", "2b"]
     scores = published.only(names).score(references=1000)

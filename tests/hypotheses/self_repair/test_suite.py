@@ -229,6 +229,7 @@ def test_a_case_is_one_of_the_shipped_suite():
         self_repair.case("1.8")
 
 
+@pytest.mark.slow
 def test_the_shipped_network_is_repaired_by_its_norm():
     """Head 1.5, in the last layer of a network of attention alone."""
     suite = self_repair.suite(rows=32)
