@@ -124,7 +124,7 @@ def fits(given: Any, wanted: Any) -> bool:
     if isinstance(given, Mapping):
         return not args or all(fits(key, args[0]) and fits(value, args[1]) for key, value in given.items())
     if isinstance(given, list | tuple | set | frozenset):
-        return not args or all(fits(one, args[0]) for one in given)
+        return not args or all(type(one) is args[0] or fits(one, args[0]) for one in given)
     return True
 
 

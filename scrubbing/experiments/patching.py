@@ -4,6 +4,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from scrubbing.engine.component import Component
 from scrubbing.errors import HypothesisError
 from scrubbing.errors.arguments import checked
 from scrubbing.experiments.places import Names, Place, Split, named, places, whole
@@ -94,11 +95,12 @@ def _read(claims: Mapping[str, Node], output: str) -> set[str]:
     return found
 
 
-@dataclass(frozen=True)
-class Frozen:
+@dataclass(frozen=True, eq=False)
+class Frozen(Component):
     """No feature: the node stays on its reader's datum, and what it reads need not be compared.
 
-    (The features of `reads` are tuples of tuples, which double with every layer.)
+    (The features of `reads` are tuples of tuples, which double with every layer. A user's own function would be tried
+    on a few rows, in each hypothesis.)
     """
 
     def __call__(self, *values: Any) -> tuple[()]:
@@ -108,8 +110,9 @@ class Frozen:
 def _claim(G: Graph, name: str, claimed: Mapping[str, str], open_: Collection[str]) -> Node:
     """A claim of some inputs by their names in I, of all others exactly, but for those left open."""
     inputs = G[name].inputs
-    read = [claimed[i] for i in inputs if i in claimed and i not in open_] + [i for i in inputs if i not in G]
-    keeps = frozenset(i for i in inputs if i in G and i not in claimed and i not in open_)
+    columns = [i for i in inputs if i not in G]
+    read = [claimed[i] for i in inputs if i in claimed and i not in open_] + columns
+    keeps = G[name].read.difference(claimed, open_, columns)
     return Node(Frozen(), tuple(read), keeps=keeps, swaps=False)
 
 
