@@ -8,7 +8,7 @@ import torch
 from family_table import PAGE, page
 from hugging_face_models import MODELS, REPRESENTATIVES, VOCABULARY, hugging_face_model, tried
 
-from scrubbing.errors import ModelError
+from scrubbing.errors import ModelError, ScrubbingWarning
 from scrubbing.lens import load_transformer, save_transformer, transformer
 from scrubbing.lens.hugging_face import FAMILIES
 
@@ -151,6 +151,16 @@ def test_what_a_configuration_says_and_is_not_computed_is_refused_by_name(change
     with pytest.raises(ModelError) as error:
         load_transformer(_Stub(settings, model.state_dict()))
     assert message in str(error.value)
+
+
+def test_code_that_a_model_brings_is_not_run_and_named():
+    model = hugging_face_model("llama")
+    settings = model.config.to_dict() | {"auto_map": {"AutoModelForCausalLM": "modeling.Own"}}
+    with pytest.warns(
+        ScrubbingWarning, match=r"code of the model's own \(auto_map\), which is never run: it is read as"
+    ):
+        loaded = load_transformer(_Stub(settings, model.state_dict()), check=False)
+    assert transformer(loaded) == transformer(load_transformer(model))
 
 
 class _Stub:

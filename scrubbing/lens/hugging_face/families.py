@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
-from scrubbing.errors import ModelError, nearest
+from scrubbing.errors import ModelError, nearest, warn
 from scrubbing.lens.hugging_face import layouts
 from scrubbing.lens.hugging_face.layouts import Layout
 
@@ -37,7 +37,15 @@ class Family:
     layout: Layout
 
     def config(self, given: Settings) -> Settings:
-        """Our settings. Raises `ModelError` for settings that change what is computed in ways that are not known."""
+        """Our settings. Raises `ModelError` for settings that change what is computed in ways that are not known.
+
+        Code that a model brings is not run; that it does is a warning.
+        """
+        if given.get("auto_map"):
+            warn(
+                f"config.json names code of the model's own (auto_map), which is never run: it is read as any "
+                f"{given['model_type']}; where that code computes something else, take its module apart by from_module"
+            )
         for name, accepted in _NEUTRAL.items():
             if name in given and given[name] not in accepted:
                 raise ModelError(
