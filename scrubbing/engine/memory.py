@@ -4,8 +4,9 @@ import gc
 import re
 import reprlib
 import weakref
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -93,7 +94,7 @@ class Allocations(TorchDispatchMode):
         self.peak = 0
         self.largest = 0
         self._held: dict[int, weakref.ref[torch.UntypedStorage]] = {}
-        self._taken: dict[Any, int] = {}  # by calls, beside what was held before
+        self._taken: dict[Any, tuple[int, bool]] = {}  # by calls; and whether they give views of their arguments
 
     def counted(self, fn: Callable[..., Any] | None, arguments: Sequence[Any], work: Callable[[], Any]) -> Any:
         """What some work gives: to call a function, if there is one.
@@ -101,41 +102,41 @@ class Allocations(TorchDispatchMode):
         A call takes what it took before with arguments of the same shapes, since to count takes longer than most calls.
         """
         call = None if fn is None else (fn, *map(_shape, arguments))
-        if call in self._taken:
-            self.peak = max(self.peak, self.now + self._taken[call])
+        known = self._taken.get(call)
+        if known is not None:
+            taken, views = known
+            self.peak = max(self.peak, self.now + taken)
             result = work()
-            for tensor in _tensors([result]):
-                self._hold(tensor.untyped_storage(), arguments, {})
+            self._hold(result, arguments if views else ())
             return result
         held, peak = self.now, self.peak
         self.peak = held
         with self:
             result = work()
         if call is not None:
-            self._taken[call] = self.peak - held
+            given = _keys(arguments)
+            self._taken[call] = self.peak - held, not given.isdisjoint(_keys([result]))
         self.peak = max(peak, self.peak)
         return result
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         result = func(*args, **kwargs)
-        for tensor in _tensors([result]):
-            self._hold(tensor.untyped_storage(), args, kwargs)
+        self._hold(result, (args, kwargs))
         return result
 
-    def _hold(self, storage: torch.UntypedStorage, args: Iterable[Any], kwargs: Mapping[str, Any]) -> None:
-        key = storage._cdata
-        if key in self._held or any(given.untyped_storage()._cdata == key for given in _tensors(args)):
-            return  # a view of what was there is no allocation
-        if kwargs and any(given.untyped_storage()._cdata == key for given in _tensors(kwargs.values())):
-            return
-        size = storage.nbytes()
-        self._held[key] = weakref.ref(storage, lambda _: self._release(key, size))
-        self.now += size
-        self.peak = max(self.peak, self.now)
-        self.largest = max(self.largest, size)
+    def _hold(self, result: Any, given: Iterable[Any]) -> None:
+        """Count what is new: a view of what was held or given before is no allocation."""
+        for tensor in _tensors([result]):
+            storage = tensor.untyped_storage()
+            key, size = storage._cdata, storage.nbytes()
+            if key not in self._held and key not in _keys(given):
+                self._held[key] = weakref.ref(storage, partial(self._release, key, size))
+                self.now += size
+                self.peak = max(self.peak, self.now)
+                self.largest = max(self.largest, size)
 
-    def _release(self, key: int, size: int) -> None:
+    def _release(self, key: int, size: int, _: object) -> None:
         del self._held[key]
         self.now -= size
 
@@ -144,6 +145,10 @@ def _shape(value: Any) -> Hashable:
     if isinstance(value, Tensor):
         return value.shape, value.dtype
     return tuple((tensor.shape, tensor.dtype) for tensor in _tensors([value]))
+
+
+def _keys(values: Iterable[Any]) -> set[int]:
+    return {tensor.untyped_storage()._cdata for tensor in _tensors(values)}
 
 
 def _tensors(values: Iterable[Any]) -> Iterator[Tensor]:
