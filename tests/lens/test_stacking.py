@@ -7,13 +7,14 @@ import pytest
 import torch
 from reference_transformer import random_data, random_transformer
 
-from scrubbing.engine.expressions import Call, Expressions, evaluation_order
+from scrubbing.engine.expressions import Call, Expression, Expressions, evaluation_order
 from scrubbing.engine.interpreter import Interpreter
 from scrubbing.engine.sampling.streams import Drawn, References, Sample
 from scrubbing.graph import Graph
 from scrubbing.lens import transformer
 from scrubbing.lens.components.narrowing import narrowed
-from scrubbing.lens.components.stacking import Heads, stacked
+from scrubbing.lens.components.residual import SUM
+from scrubbing.lens.components.stacking import TERMS, Heads, in_few_calls, stacked
 from scrubbing.rewrite import offset, split_mask, split_qkv
 
 MODELS = {kind: random_transformer(positional_embedding_type=kind) for kind in ("standard", "rotary", "shortformer")}
@@ -74,6 +75,30 @@ def test_a_head_that_others_read_too_is_written_alone():
     interpreter = Interpreter(dict(data), Sample(np.arange(ROWS), ROWS))
     (alone,), (together,) = (interpreter.values(r, slice(0, ROWS)) for r in (roots, stacked(roots)))
     torch.testing.assert_close(together, alone, rtol=1e-12, atol=1e-12)
+
+
+def added(total: Expression) -> list[int]:
+    """How many terms each sum adds up, from the last to the first."""
+    found = []
+    while isinstance(total, Call):
+        found.append(len(total.arguments))
+        total = total.arguments[0]
+    return found
+
+
+def test_sums_that_nobody_else_reads_are_one_call_of_a_few_terms():
+    columns = [torch.rand(ROWS, dtype=torch.float64) for _ in range(12)]
+    expressions = Expressions()
+    leaves = tuple(expressions.leaf(str(n), References()) for n in range(12))
+    whole, part = (expressions.call(SUM, leaves[:n]) for n in (12, 5))
+    assert added(whole) == [2] * 11
+    assert [added(root) for root in in_few_calls([whole])] == [[1 + 4, TERMS]]  # eight, and four more
+    (long, short) = in_few_calls([whole, part])
+    assert [added(long), added(short)] == [[8, 5], [5]]  # the sum of five is shared
+    assert long.arguments[0] is short
+    interpreter = Interpreter({str(n): x for n, x in enumerate(columns)}, Sample(np.arange(ROWS), ROWS))
+    before, after = (interpreter.values(roots, slice(0, ROWS)) for roots in ([whole, part], [long, short]))
+    assert all(torch.equal(a, b) for a, b in zip(before, after, strict=True))  # to the last bit
 
 
 def test_heads_next_to_each_other_are_not_copied():

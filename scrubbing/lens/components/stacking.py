@@ -3,6 +3,7 @@
 A graph with a node per head then takes little more than one with a node per layer.
 """
 
+from collections import Counter
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache, reduce
@@ -20,6 +21,8 @@ from scrubbing.lens.components.joining import by_storage, in_memory_order, joine
 from scrubbing.lens.components.loss import LossAt
 from scrubbing.lens.components.projection import Heads, ProjectionAt, ProjectionOfNormalised
 from scrubbing.lens.components.residual import SUM, OutputProjection, PerHead, Resid, Sum
+
+TERMS = 8  # that are added up in one call
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,14 +64,37 @@ class OutputProjections(Component):
         return total.unflatten(0, flat.shape[:2])
 
 
-def stacked(roots: Sequence[Expression]) -> list[Expression]:
-    """Expressions of the same values up to rounding, heads that can be computed together made so."""
-    return _Stacking.of(roots).replaced(roots)
-
-
 Group = list[Call]
 Arguments = tuple[Expression, ...]
 Divided = tuple[Arguments, Arguments, Arguments]
+
+
+def stacked(roots: Sequence[Expression]) -> list[Expression]:
+    """Expressions of the same values up to rounding, heads that can be computed together made so."""
+    return in_few_calls(_Stacking.of(roots).replaced(roots))
+
+
+def in_few_calls(roots: Sequence[Expression]) -> list[Expression]:
+    """The roots, of equal values: sums that begin with what nobody else reads are one call, of a few terms."""
+    order = evaluation_order(roots)
+    readers = Counter(argument for step in order for argument in step.arguments)
+    readers.update(roots)
+    new: dict[Expression, Expression] = {}
+    for step in order:
+        new[step] = step
+        if isinstance(step, Call):
+            arguments = tuple(new[argument] for argument in step.arguments)
+            if _is_sum(step) and readers[step.arguments[0]] == 1:
+                arguments = _continued(arguments)
+            if arguments != step.arguments:
+                new[step] = Call(step.fn, arguments, step.number, step.name)
+    return [new[root] for root in roots]
+
+
+def _continued(arguments: Arguments) -> Arguments:
+    """The terms of a sum, and of the one that it begins with if that is short: all are held until they are added."""
+    first, *others = arguments
+    return (*first.arguments, *others) if _is_sum(first) and len(first.arguments) < TERMS else arguments
 
 
 @dataclass(frozen=True)
