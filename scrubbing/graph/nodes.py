@@ -72,7 +72,13 @@ class Node:
 
     @cached_property
     def _hash(self) -> int:
-        return hash(self._key)
+        try:
+            return hash(self._key)
+        except TypeError as error:
+            raise GraphError(
+                f"a function is a {type(self.fn).__name__!r}, which has no hash ({error}), and equal functions are "
+                f"known by theirs; let what it holds not change: @dataclass(frozen=True), and tuples for lists"
+            ) from error
 
     @cached_property
     def read(self) -> frozenset[str]:

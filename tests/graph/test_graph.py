@@ -59,6 +59,22 @@ def test_functions_that_compare_by_value_make_graphs_that_do():
     assert Graph(a=reads("x", "y")) == Graph(a=reads("x", "y"))
 
 
+@dataclass
+class Weighing:
+    """A function that may change, and so has no hash."""
+
+    factors: list[float]
+
+    def __call__(self, x):
+        return self.factors[0] * x
+
+
+def test_a_function_without_a_hash_is_named():
+    G = Graph(a=Weighing([2.0]), loss=lambda a: a)
+    with pytest.raises(GraphError, match=r"^a function is a 'Weighing', which has no hash \(unhashable .*frozen=True"):
+        hash(G)
+
+
 def test_a_graph_prints_its_nodes_in_order():
     assert repr(DOUBLE) == "Graph of 2 nodes, output 'loss', columns x, y\n  twice(x)\n  loss(twice, y)"
 
