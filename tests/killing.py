@@ -16,6 +16,7 @@ import time
 import warnings
 from collections import Counter
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -58,9 +59,17 @@ def forked(work: Callable[[], object]) -> int:
     os._exit(0)
 
 
+def is_begun(file: Path) -> bool:
+    """Whether there is a store: a run that is killed while it begins one may leave a file that holds none."""
+    if not file.exists():
+        return False
+    with closing(sqlite3.connect(file)) as connection:
+        return bool(connection.execute("SELECT 1 FROM sqlite_master").fetchall())
+
+
 def chunks_in(file: Path) -> set[tuple[str, int]]:
     """The chunks that are kept, by run and start."""
-    if not file.exists():
+    if not is_begun(file):
         return set()
     with connected(file) as connection:
         return set(connection.execute("SELECT key, start FROM chunks"))
@@ -68,7 +77,7 @@ def chunks_in(file: Path) -> set[tuple[str, int]]:
 
 def scores_in(file: Path) -> dict[int, str]:
     """All recorded scores, by id."""
-    if not file.exists():
+    if not is_begun(file):
         return {}
     store = Store(file)
     return {entry.id: store.score(entry.id).model_dump_json() for entry in store.history()}
