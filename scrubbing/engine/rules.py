@@ -4,7 +4,7 @@ The planner, exact mode, attribution and the random controls all read this table
 """
 
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cache, cached_property
 from typing import Literal
 
 from scrubbing.engine.policy import Policy, mean
@@ -99,7 +99,7 @@ def rules(h: Hypothesis, policy: Policy, name: str) -> Rules:
 
 
 # Made once for each name: a node may read all heads below it.
-_own = lru_cache(maxsize=None)(OwnInput)
+_own = cache(OwnInput)
 
 
 def _unclaimed(

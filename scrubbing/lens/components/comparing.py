@@ -17,7 +17,6 @@ from scrubbing.lens.components.residual import (
     OutputProjection,
     Resid,
     ResidualReader,
-    Terms,
     before_writing,
     by_matrix,
     difference,
@@ -59,25 +58,19 @@ def _groups(readout: Readout, network: Call, others: Sequence[Expression], rows:
     own = terms_of(network.arguments[3:])
     changed = {o: difference(terms_of(o.arguments[3:]), own) for o in dict.fromkeys(others) if o is not network}
     by_writes: dict[frozenset[OutputProjection | None], list[Expression]] = {}
-    for other, terms in changed.items():
-        if not terms:
-            continue
-        by_writes.setdefault(frozenset(by_matrix(terms)), []).append(other)
+    by_write = {other: by_matrix(terms) for other, terms in changed.items() if terms}
+    for other, written_by in by_write.items():
+        by_writes.setdefault(frozenset(written_by), []).append(other)
     groups: list[Group] = []
     whole: dict[Expression, tuple[Expression, ...]] = {}
     for key, members in by_writes.items():
-        writes = tuple(write for write in by_matrix(changed[members[0]]) if write is not None)
+        writes = tuple(write for write in by_write[members[0]] if write is not None)
         if len(writes) == len(key) and _folding_pays(readout, writes, len(members) * rows):
-            groups.append((writes, {o: _changes(writes, changed[o], call) for o in members}))
+            zs = {o: tuple(before_writing(by_write[o][write], changed[o], call) for write in writes) for o in members}
+            groups.append((writes, zs))
         else:
             whole |= {o: (summed(written(changed[o], call), call),) for o in members}
     return [*groups, ((), whole)] if whole else groups
-
-
-def _changes(writes: Sequence[OutputProjection], terms: Terms, call: Caller) -> tuple[Expression, ...]:
-    """What some matrices write, all that they do."""
-    by_write = by_matrix(terms)
-    return tuple(before_writing(by_write[write], terms, call) for write in writes)
 
 
 def _folding_pays(readout: Readout, writes: Sequence[OutputProjection], rows: int) -> bool:

@@ -56,6 +56,13 @@ class Ratio:
         """By "few kept" or "few lost" references, or by many."""
         return _carried_by(self.numerator, self.denominator, self.design)
 
+    @property
+    def is_too_heavy(self) -> bool:
+        """As `too_heavy`."""
+        if self.moments.df < FEWEST - 1:
+            return False
+        return self.carried_by == "many" and is_heavy(_parts(self.moments, self.design))
+
     def interval(self, *, confidence: float = 0.95, signed: bool = True) -> Interval | None:
         """As `interval_of_ratio`."""
         if self.moments.df < 1:
@@ -173,20 +180,17 @@ def _parts(found: Moments, design: Design | None) -> Float[np.ndarray, " unit"]:
 
 def too_few(numerator: Values, denominator: Values, design: Design | None = None) -> str | None:
     """Why there are too few references for any honest interval; None where there are enough."""
-    found = moments([numerator, denominator], design)
-    if 1 <= found.df < FEWEST - 1:
-        return f"{found.df + 1} independent observations are too few for any honest interval"
-    if too_heavy(numerator, denominator, design):
+    ratio = Ratio.of(numerator, denominator, design)
+    if 1 <= ratio.moments.df < FEWEST - 1:
+        return f"{ratio.moments.df + 1} independent observations are too few for any honest interval"
+    if ratio.is_too_heavy:
         return "the tail of the losses is too heavy for any honest interval of so few references"
     return None
 
 
 def too_heavy(numerator: Values, denominator: Values, design: Design | None = None) -> bool:
     """Whether so few references make the variance that no interval is honest, and yet too many to be rare events."""
-    ratio = Ratio.of(numerator, denominator, design)
-    if ratio.moments.df < FEWEST - 1:
-        return False
-    return ratio.carried_by == "many" and is_heavy(_parts(ratio.moments, design))
+    return Ratio.of(numerator, denominator, design).is_too_heavy
 
 
 def reach(gap: Float[np.ndarray, " reference"]) -> float:
